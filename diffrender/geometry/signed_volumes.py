@@ -39,7 +39,7 @@ def signed_volumes(points: Tensor, faces: Tensor, axes: Sequence[int] = (0, 1, 2
         corners = points[:, list(axes)].double()[faces]
         a, b, c = (corners - corners[:1, :1]).unbind(1)
         return (a * torch.linalg.cross(b, c)).sum(1)
-    volumes = torch.empty(len(faces), dtype=torch.float64)
+    volumes = torch.empty(len(faces), dtype=torch.float64, device="cpu")
     arrays = (tensor.contiguous().numpy() for tensor in (points, faces))
     parallel_for(_measure, len(faces), GRAIN, *arrays, *axes, volumes.numpy())
     return volumes

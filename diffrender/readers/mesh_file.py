@@ -76,7 +76,7 @@ def longest_side(positions: Iterable[np.ndarray]) -> float:
 
 
 def plain_names(names: Iterable[str]) -> list[str]:
-    """Return `names` without spaces, dots and the like, of at most LONGEST_NAME letters; of equal ones, number the later.
+    """Return `names` without spaces, dots and the like, of LONGEST_NAME letters at most; equal ones are numbered.
 
     Those that differ in their case alone are equal: not all file systems tell them apart.
     """

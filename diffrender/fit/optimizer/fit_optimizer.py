@@ -252,8 +252,8 @@ def _by_latent(model: SceneModel, settings: Mapping[str, Settings]) -> dict[str,
         other = first.setdefault(at, path)
         if found.setdefault(at, own) != own:
             raise ConfigError(
-                f"{path} and {other} are vertices of one surface, the parts of one file, which are learned together; give"
-                " them the same settings, or `off` to one"
+                f"{path} and {other} are vertices of one surface, which are learned together; give them the same"
+                " settings, or `off` to one"
             )
     return found
 
