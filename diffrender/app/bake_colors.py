@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,7 @@ from diffrender.scene.gltf_surface import GltfSurface
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.quantity_kinds import SurfaceValue
 from diffrender.scene.textures.bake import bake_to_texture, bake_to_vertices, unwrap_mesh
+from diffrender.setup.region import Vector
 from diffrender.writers.gltf.scene import GlbObject, write_glb
 from diffrender.writers.meshes.obj import write_obj
 from diffrender.writers.meshes.ply import write_ply
@@ -49,15 +51,22 @@ def bake_file(
     if out.suffix.lower() not in WRITTEN:
         raise DataError(f"{out}: the suffix must be one of {', '.join(WRITTEN)}, got {out.suffix or 'none'}")
     file = open_mesh(source)
-    parts = {name: read_part(file, pieces) for name, pieces in file.parts("materials").items()}
+    pieces = file.parts("materials")
+    parts = {name: read_part(file, own) for name, own in pieces.items()}
     is_atlas = len(parts) > 1 and any(part.texture is not None for part in parts.values())
     if not is_atlas:
-        parts = {source.stem: read_part(file, range(len(file.pieces)))}
+        pieces = {source.stem: list(range(len(file.pieces)))}
+        parts = {source.stem: read_part(file, pieces[source.stem])}
+    origin = _origin(parts.values())
+    if origin is not None:
+        parts = {name: read_part(file, own, origin) for name, own in pieces.items()}
     data = merge_parts(list(parts.values()), resolution) if is_atlas else parts[source.stem]
     if to == "vertices":
         mesh, surface = _bake_to_vertices(source, data)
     else:
         mesh, surface = _with_surface(data) if is_atlas else _bake_to_texture(source, data, resolution, unwrap)
+    if origin is not None:
+        mesh = replace(mesh, vertices=mesh.vertices.double() + mesh.vertices.new_tensor(origin, dtype=torch.float64))
     suffix = out.suffix.lower()
     if suffix == ".glb":
         write_glb(out, [GlbObject(source.stem, mesh, surface.base_color, surface=surface)])
@@ -69,6 +78,15 @@ def bake_file(
         notes = notes_on_file(source, {name: part.all_notes for name, part in parts.items()})
         show_notes([*notes, *_lost(data, out, to)], console)
     return out
+
+
+def _origin(parts: Iterable[MeshData]) -> Vector | None:
+    """Return the middle of the first mesh that float32 does not resolve where it is: textures are baked near it."""
+    for part in parts:
+        if part.mesh.vertices.dtype == torch.float64:
+            x, y, z = part.mesh.bounds().mean(0).tolist()
+            return x, y, z
+    return None
 
 
 def _lost(data: MeshData, out: Path, to: str) -> list[str]:

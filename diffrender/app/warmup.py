@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import BackendError
+from diffrender.geometry.coincidence import any_coincide
 from diffrender.geometry.distances import SurfaceQuery
 from diffrender.geometry.mesh_checks import self_intersections
 from diffrender.geometry.primitives import Triangles, icosphere
 from diffrender.geometry.remesh.remesh import remesh
+from diffrender.geometry.topology import Topology
 from diffrender.geometry.weld_corners import weld_corners
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.changes_across import changes_across
@@ -97,6 +99,8 @@ def warm_up_surfaces(dtype: torch.dtype = torch.float32) -> None:
     self_intersections(triangles)
     SurfaceQuery(triangles).closest(triangles.vertices)
     weld_corners(ball.faces, torch.zeros(*ball.faces.shape, 2, dtype=dtype))
+    Topology(ball.faces).is_outward(ball.vertices.to(dtype))
+    any_coincide(ball.vertices.to(dtype), torch.arange(len(ball.vertices)))
     _sample_texture(dtype)
     _interpolate(dtype)
     undistort(torch.zeros(2, 2, 3), BrownConrady(k1=0.1), (2.0, 2.0, 1.0, 1.0), 1, 1)

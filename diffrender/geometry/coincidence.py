@@ -1,4 +1,4 @@
-"""Whether pairs of points are still at the same place."""
+"""Whether points that were at the same place still are, and others still are not."""
 
 from __future__ import annotations
 
@@ -36,3 +36,42 @@ def all_coincide(points: Tensor, first: Tensor, second: Tensor) -> bool:
     arrays = (constant(part).contiguous().numpy() for part in (points, first, second))
     parallel_for(_find_parted, len(first), GRAIN, *arrays, parted)
     return not bool(parted[0])
+
+
+@njit(nogil=True, cache=True)
+def _find_equal(rows, bits, table):
+    """Return whether any two of rows [B, C] are equal; bits: the same as integers, table: -1, longer, a power of 2."""
+    mask = np.uint64(len(table) - 1)
+    for row in range(len(rows)):
+        mixed = np.uint64(0)
+        is_number = True
+        for c in range(rows.shape[1]):
+            mixed = (mixed ^ np.uint64(bits[row, c])) * np.uint64(0x9E3779B97F4A7C15)
+            mixed ^= mixed >> np.uint64(29)
+            is_number &= rows[row, c] == rows[row, c]
+        slot = mixed & mask
+        while is_number and table[slot] >= 0:
+            other = table[slot]
+            is_equal = True
+            for c in range(rows.shape[1]):
+                is_equal &= rows[row, c] == rows[other, c]
+            if is_equal:
+                return True
+            slot = (slot + np.uint64(1)) & mask
+        if is_number:
+            table[slot] = row
+    return False
+
+
+def any_coincide(points: Tensor, index: Tensor) -> bool:
+    """Return whether any two of points [V, C] at `index` [B] are equal; NaN equals nothing."""
+    rows = constant(points).index_select(0, index) + 0.0  # -0.0 becomes 0.0, which it equals
+    if len(rows) < 2:
+        return False
+    if rows.device.type != "cpu":
+        # Equal rows have equal sums; only where those are is there more to look at.
+        sums = (rows.double() * rows.new_tensor([1.0, 2**0.5, 3**0.5], dtype=torch.float64)).sum(1)
+        return len(torch.unique(sums)) < len(rows) and len(torch.unique(rows, dim=0)) < len(rows)
+    array = rows.numpy()
+    table = np.full(1 << (2 * len(array)).bit_length(), -1, np.int64)
+    return bool(_find_equal(array, array.view(f"i{array.itemsize}"), table))

@@ -48,7 +48,6 @@ class Topology:
         self._welded: _Welded | None = None
         self._known: _Known | None = None
         self._joined: tuple[list[Topology], Topology] | None = None
-        self._is_outward: bool | None = None
         self._seams: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
 
     @classmethod
@@ -81,16 +80,16 @@ class Topology:
     def weld(self, vertices: Tensor) -> Topology:
         """Return the topology in which border vertices that coincide are one: itself if none do.
 
-        A border vertex is on an edge that has not exactly two faces; no other can join surfaces. Vertices are compared
-        at the first call, and again once some of those that were one have parted, so that a fit pays for it once.
+        A border vertex is on an edge that has not exactly two faces; no other can join surfaces. They are found at the
+        first call, and again once some that were one have parted or others have met.
 
         vertices: [V, 3] positions; they coincide if they are equal.
         """
         vertices = constant(vertices)
-        if self._welded is not None and self._welded.still_holds(vertices):
+        if self._welded is not None and self._welded.is_as_found(vertices):
             return self._welded.topology or self
         former = None if self._known is None else self._known.welded
-        if former is not None and former.still_holds(vertices) and former.is_all(vertices):
+        if former is not None and former.is_as_found(vertices):
             topology = None
             if former.topology is not None:
                 topology = Topology(self.faces, former.topology.welded_faces)
@@ -129,18 +128,17 @@ class Topology:
     def is_outward(self, vertices: Tensor, axes: Sequence[int] = (0, 1, 2)) -> bool:
         """Return whether the surface is closed and no part of it is turned inside out, as walls of cavities are.
 
-        Found at the first call and kept: a deformation does not turn a surface.
-
         vertices: [V, 3], or more columns, of which `axes` are x, y and z.
         """
-        if self._is_outward is None:
-            self._is_outward = self.is_closed
-            if self.is_closed:
-                a, b, c = constant(vertices)[:, list(axes)].double()[self.welded_faces].unbind(1)
-                volume = (a * torch.linalg.cross(b, c)).sum(1)
-                parts = volume.new_zeros(self.n_components).index_add(0, self.face_component, volume)
-                self._is_outward = bool((parts >= 0).all())
-        return self._is_outward
+        from diffrender.geometry.signed_volumes import signed_volumes  # it loads Numba, which writers do without
+
+        if not self.is_closed:
+            return False
+        volumes = signed_volumes(vertices, self.welded_faces, axes)
+        if self.n_components == 1:
+            return bool(volumes.sum() >= 0)
+        parts = volumes.new_zeros(self.n_components).index_add(0, self.face_component, volumes)
+        return bool((parts >= 0).all())
 
     @plain_property
     def _sorted_half_edges(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -278,16 +276,11 @@ class _Welded(NamedTuple):
     alone: Tensor
     topology: Topology | None
 
-    def still_holds(self, vertices: Tensor) -> bool:
-        """Return whether what counts as one still coincides."""
-        from diffrender.geometry.coincidence import all_coincide  # it loads Numba, which writers do without
+    def is_as_found(self, vertices: Tensor) -> bool:
+        """Return whether what counts as one still coincides, and no others of the border do."""
+        from diffrender.geometry.coincidence import all_coincide, any_coincide  # Numba, which writers do without
 
-        return all_coincide(vertices, self.vertex, self.twin)
-
-    def is_all(self, vertices: Tensor) -> bool:
-        """Return whether no others of the border coincide."""
-        first = first_equal_row(vertices.index_select(0, self.alone))
-        return torch.equal(first, torch.arange(len(first), device=first.device))
+        return all_coincide(vertices, self.vertex, self.twin) and not any_coincide(vertices, self.alone)
 
 
 class _Known:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,8 @@ from diffrender.readers.clean_mesh import RawMesh
 Split = Literal["materials", "objects"]
 # In parameter paths and file names.
 NOT_PLAIN = re.compile(r"[^\w-]+")
-# Characters of a name: names of files that begin or end otherwise have 255 bytes.
-LONGEST_NAME = 60
+# A letter may take four bytes, a file's name 255.
+LONGEST_NAME = 48
 
 
 class Piece(NamedTuple):
@@ -82,7 +83,7 @@ def plain_names(names: Iterable[str]) -> list[str]:
     taken: set[str] = set()
     result = []
     for name in names:
-        plain = NOT_PLAIN.sub("_", name).strip("_")[:LONGEST_NAME] or "part"
+        plain = NOT_PLAIN.sub("_", unicodedata.normalize("NFC", name)).strip("_")[:LONGEST_NAME].rstrip("_") or "part"
         unique, count = plain, 1
         while unique.casefold() in taken:
             count += 1

@@ -6,6 +6,7 @@ import warnings
 from weakref import WeakKeyDictionary
 
 import torch
+from torch import Tensor
 
 from diffrender.derivatives import without_derivatives
 from diffrender.errors import NearPlaneWarning, PrecisionWarning
@@ -39,7 +40,9 @@ def check_precision(
     x, y, depth = cameras.world_to_pixels(points_w, backend).unbind(-1)
     is_before = (x >= 0) & (x <= cameras.width) & (y >= 0) & (y <= cameras.height) & (depth > 0)
     is_seen = is_before & (depth > cameras.near)
-    if not bool(is_before.any()):  # other cameras may tell
+    if not bool(is_before.any()):  # other cameras may tell, unless rounding has moved all out of their pictures
+        if dtype == torch.float32 and _warn_of_distance(points_w, depth > cameras.near, cameras, backend):
+            _CHECKED[identity] = (*_CHECKED.get(identity, ()), dtype)
         return
     _CHECKED[identity] = (*_CHECKED.get(identity, ()), dtype)
     if float(is_seen.sum()) < (1 - MOST_TOO_NEAR) * float(is_before.sum()):
@@ -50,19 +53,24 @@ def check_precision(
             NearPlaneWarning,
             stacklevel=5,
         )
-    if dtype != torch.float32:
-        return
+    if dtype == torch.float32:
+        _warn_of_distance(points_w, is_seen, cameras, backend)
+
+
+def _warn_of_distance(points_w: Tensor, counts: Tensor, cameras: Cameras, backend: str | None) -> bool:
+    """Warn if most of the points [P, 3] that count [N, P] are too far away, and return whether they are."""
     width = cameras.pixel_size(points_w, backend) * max(cameras.height, cameras.width)
     distance = points_w.norm(dim=1).expand_as(width)
-    if not bool(is_seen.any()) or not float((distance / width)[is_seen].median()) > FARTHEST:
-        return
+    if not bool(counts.any()) or not float((distance / width)[counts].median()) > FARTHEST:
+        return False
     middle = ", ".join(f"{value:.7g}" for value in points_w.double().mean(0).tolist())
-    resolved = torch.finfo(torch.float32).eps * float(distance[is_seen].median())
+    resolved = torch.finfo(torch.float32).eps * float(distance[counts].median())
     warnings.warn(
         f"render: the scene is around ({middle}), where float32 resolves {resolved:.2g} units of the world, but its"
-        f" pictures are only {float(width[is_seen].median()):.3g} wide; subtract a point near the scene, in float64,"
+        f" pictures are only {float(width[counts].median()):.3g} wide; subtract a point near the scene, in float64,"
         " from the positions of vertices, cameras and lights before they become float32 (read_mesh(path, origin=...)"
         " does), or give all tensors as float64",
         PrecisionWarning,
-        stacklevel=5,  # the caller of render, through torch.no_grad and on_kernel_threads
+        stacklevel=6,  # the caller of render, through torch.no_grad and on_kernel_threads
     )
+    return True

@@ -102,9 +102,9 @@ class Mesh:
         """The number of faces, F."""
         return len(self.faces)
 
-    @cached_property
+    @property
     def welded_topology(self) -> Topology:
-        """The topology in which vertices that coincide are one, whatever their other values (`Topology.weld`)."""
+        """The topology in which vertices that coincide now are one, whatever their other values (`Topology.weld`)."""
         return self.topology.weld(self.vertices)
 
     @property

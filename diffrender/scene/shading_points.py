@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from diffrender.derivatives import with_derivatives
+from diffrender.derivatives import constant, on_plain_tensors, with_derivatives
 from diffrender.errors import ShapeError
 from diffrender.geometry.normals import face_normals, group_normals
 from diffrender.geometry.tangents import corner_groups, group_tangents
@@ -40,10 +40,29 @@ class VertexFrames:
     rotation: Tensor | None = None
     joined: JoinedSurface | None = None
 
-    @property
+    @cached_property
     def is_outward(self) -> bool:
-        """Whether the surface is closed and faces outwards, so that its back is never seen."""
+        """Whether the surface is closed and faces outwards, so that its back is never seen from outside."""
         return self.mesh.is_outward if self.joined is None else self.joined.is_outward
+
+    @cached_property
+    def _box_w(self) -> Tensor:
+        """[8, 3] the corners of the box around the surface."""
+        parts = [self.vertices_w] if self.joined is None else self.joined.vertices_w
+        ends = torch.cat([torch.stack(constant(part).aminmax(dim=0)) for part in parts if len(part)])
+        return torch.cartesian_prod(*torch.stack(ends.aminmax(dim=0), 1))
+
+    @on_plain_tensors()
+    def shows_backs(self, cameras: Cameras) -> bool:
+        """Return whether backs of faces may be seen: unless the surface is outward and cameras are outside.
+
+        A camera is if its near plane does not cut the surface's box, which it also does where a surface is cut open.
+        """
+        if not self.is_outward:
+            return True
+        forward = constant(cameras.cam_from_world)[:, 2].to(self.vertices_w.dtype)
+        is_drawn = forward[:, :3] @ self._box_w.T + forward[:, 3:] > cameras.near
+        return bool((is_drawn.any(1) & ~is_drawn.all(1)).any())
 
     @property
     def normal_faces(self) -> Tensor:
@@ -173,9 +192,13 @@ class ShadingPoints:
         if isinstance(value, Texture):
             return value.sample(self.uv, self.uv_footprint, backend=self.backend)
         if len(value) != self.mesh.n_vertices:
+            remedy = (
+                "; for a value per face give each corner a vertex of its own: vertices[faces.reshape(-1)],"
+                " torch.arange(faces.numel()).reshape(-1, 3) and values.repeat_interleave(3, 0)"
+            )
             raise ShapeError(
                 f"ShadingPoints.value: a per-vertex value must have one row per vertex ({self.mesh.n_vertices}), "
-                f"got {list(value.shape)}"
+                f"got {list(value.shape)}{remedy if len(value) == self.mesh.n_faces else ''}"
             )
         return self._interpolate(value, self.mesh.faces)
 
@@ -235,7 +258,7 @@ class ShadingPoints:
         at_points = self._interpolate(tangents, group)
         tangent, sign = at_points[:, :3], at_points[:, 3:]
         bitangent = torch.linalg.cross(self.mean_normal_w, tangent) * sign
-        return (tangent if self._frames.is_outward else tangent * self._facing[:, None]), bitangent
+        return (tangent * self._facing[:, None] if self._shows_backs else tangent), bitangent
 
     @cached_property
     def position_w(self) -> Tensor:
@@ -244,18 +267,22 @@ class ShadingPoints:
 
     @cached_property
     def normal_w(self) -> Tensor:
-        """[M, 3] unit smooth normals in the world; reversed where a back face of an open or inside-out mesh is seen."""
+        """[M, 3] unit smooth normals in the world; reversed where the back of a face is seen."""
         return normalize(self.mean_normal_w, backend=self.backend)
 
     @cached_property
     def mean_normal_w(self) -> Tensor:
         """[M, 3] `normal_w` before it is normalized: the interpolated vertex normals."""
         normals = self._interpolate(self._frames.normals_w, self._frames.normal_faces)
-        return normals if self._frames.is_outward else normals * self._facing[:, None]
+        return normals * self._facing[:, None] if self._shows_backs else normals
 
     @cached_property
     def _frames(self) -> VertexFrames:
         return self.vertex_frames or VertexFrames(self.mesh, self.vertices_w)
+
+    @cached_property
+    def _shows_backs(self) -> bool:
+        return self._frames.shows_backs(self.cameras)
 
     @cached_property
     def depth(self) -> Tensor:
@@ -267,7 +294,7 @@ class ShadingPoints:
     def face_normal_w(self) -> Tensor:
         """[M, 3] unit normals of the faces themselves, reversed where `normal_w` is; without gradient."""
         normals = face_normals(self.vertices_w.detach(), self.mesh.faces)[self.face_id]
-        if not self._frames.is_outward:
+        if self._shows_backs:
             normals = normals * self._facing[:, None]
         return torch.nn.functional.normalize(normals, dim=1)
 

@@ -285,6 +285,7 @@ MISTAKES = [
     # options that exclude each other
     ("objects: [{name: a}]\nmesh: spot.obj", "3:1", ["`mesh` cannot be combined with `objects`"]),
     ("objects: [{name: a}, {name: a}]", "2:23", ["entries [0] and [1] are both named `a`"]),
+    ("objects: [{name: a}, {name: A}]", "2:23", ["the names `a` and `A` of entries [0] and [1] differ in case alone"]),
     ("objects: [{name: a.b}]", "2:18", ["`a.b`"]),
     ("objects: [{name: arm/left}]", "2:18", ["`arm/left`", "without spaces, dots and any of /"]),
     ("objects: [{name: 'arm\\left'}]", "2:18", ["without spaces, dots and any of /"]),

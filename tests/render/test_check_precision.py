@@ -106,3 +106,14 @@ def test_what_was_not_decisive_is_looked_at_again() -> None:
 def _in_float32(cameras: Cameras) -> Cameras:
     parts = (cameras.cam_from_world, cameras.focal_px, cameras.center_px)
     return Cameras(*(part.float() for part in parts), cameras.height, cameras.width)
+
+
+def test_a_scene_that_rounding_moves_out_of_its_pictures_is_told() -> None:
+    far = torch.tensor([5e6, 4.5e7, 0.0], dtype=torch.float64)
+    sphere = icosphere(2)
+    mesh = Mesh((sphere.vertices.double() + far + 2.0).float(), sphere.faces.clone())
+    eye = (far + torch.tensor([0.0, 0.5, 3.0])).float()[None]
+    cameras = Cameras.parallel(eye, target=far.tolist(), view_height=1.0, height=16, width=16)
+    with pytest.warns(PrecisionWarning, match="float32 resolves"):
+        image = render(Scene({"a": Object(mesh, Unlit())}), cameras).rgba
+    assert float(image[..., 3].max()) == 0, "it is seen, which another test is about"

@@ -44,11 +44,11 @@ def test_normals_are_unit_and_smooth():
     assert (surface.normal_w * outward).sum(1).min() > 0.999  # those of a ball, not of its faces
 
 
-def test_normals_of_a_closed_mesh_point_outwards_wherever_the_camera_is():
+def test_normals_of_a_closed_mesh_point_outwards_and_inwards_where_the_camera_is_inside():
     vertices, faces = icosphere(2)
-    for eye in ((0.0, 0.0, 3.0), (0.0, 0.0, 0.0)):
+    for eye, side in (((0.0, 0.0, 3.0), 1), ((0.0, 0.0, 0.01), -1)):
         surface = surface_of(Mesh(vertices, faces), eye=eye)
-        assert ((surface.normal_w * surface.position_w).sum(1) > 0).all()
+        assert (side * (surface.normal_w * surface.position_w).sum(1) > 0).all()
 
 
 @pytest.mark.parametrize("eye", [(0.5, 1.0, 3.0), (0.5, 1.0, -3.0)])
@@ -118,6 +118,8 @@ def test_footprints_are_the_derivatives_of_uv():
 def test_errors():
     with pytest.raises(ShapeError, match=r"one row per vertex \(4\), got \[5, 3\]"):
         surface_of(square()).value(torch.zeros(5, 3))
+    with pytest.raises(ShapeError, match=r"got \[2, 3\]; for a value per face give each corner a vertex of its own"):
+        surface_of(square()).value(torch.zeros(2, 3))
     with pytest.raises(ShapeError, match="needs a mesh with texture coordinates"):
         surface_of(bumpy(1)).value(Texture(torch.zeros(2, 2, 3)))
     with pytest.raises(ShapeError, match="has no texture coordinates"):

@@ -59,14 +59,17 @@ class ObjectOptions(Strict):
 
 def _check_names(items: list[Any]) -> list[Any]:
     names = [item.name or item.type for item in items]
+    folded = [name.casefold() for name in names]  # files are named after them, and case is nothing to some systems
     refuse(
         Finding(
             (i, "name") if items[i].name else (i,),
-            f"entries [{names.index(name)}] and [{i}] are both named `{name}`",
+            f"entries [{first}] and [{i}] are both named `{name}`"
+            if names[first] == name
+            else f"the names `{names[first]}` and `{name}` of entries [{first}] and [{i}] differ in case alone",
             ("give each its own `name:`",),
         )
         for i, name in enumerate(names)
-        if names.index(name) < i
+        if (first := folded.index(folded[i])) < i
     )
     return items
 

@@ -246,11 +246,14 @@ def _check_whole_surfaces(model: SceneModel, paths: list[str]) -> None:
 def _by_latent(model: SceneModel, settings: Mapping[str, Settings]) -> dict[str, Settings]:
     """Return the settings of each latent. Raises ConfigError if those of values with one latent differ."""
     found: dict[str, Settings] = {}
+    first: dict[str, str] = {}
     for path, own in settings.items():
         at = model.latent_path(path)
+        other = first.setdefault(at, path)
         if found.setdefault(at, own) != own:
             raise ConfigError(
-                f"{path} and {at} are vertices of one surface, which are learned together; give them the same settings"
+                f"{path} and {other} are vertices of one surface, which are learned together; give them the same"
+                " settings, or `off` to one"
             )
     return found
 

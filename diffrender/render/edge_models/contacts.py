@@ -42,7 +42,7 @@ def resolve_contacts(
         plan.touches | topology.is_border[plan.edge] if topology.n_components == 1 else torch.ones_like(plan.touches)
     )
     # The map to pixels and depth keeps what is left and right.
-    shows_backs = not topology.is_outward(verts_hom[0], (0, 1, 3))
+    shows_backs = is_cut_open(verts_hom, near) or not topology.is_outward(verts_hom[0], (0, 1, 3))
     index = torch.arange(len(unsure), device=unsure.device) if shows_backs else torch.nonzero(unsure)[:, 0]
     if len(index) == 0:
         return segments, outside
@@ -178,3 +178,9 @@ def functions_of(verts_hom: Tensor, faces: Tensor, view: Tensor, face: Tensor) -
     own = torch.arange(3 * len(face), device=face.device).reshape(-1, 3)
     lines, det = edge_functions(corners, own)
     return EdgeFunctions(lines[0], det[0])
+
+
+def is_cut_open(verts_hom: Tensor, near: float) -> bool:
+    """Return whether the near plane of a view runs between vertices [N, V, 4], as where a camera is inside a mesh."""
+    is_drawn = verts_hom[..., 3] > near
+    return bool((is_drawn.any(1) & ~is_drawn.all(1)).any())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -55,14 +54,18 @@ class EnvMap:
             )
 
     def prefiltered(self) -> PrefilteredEnvMap:
-        """Return its prefiltered copies: computed once if the texels are fixed, every time if they need a gradient."""
+        """Return its prefiltered copies: kept while the texels stay as they are, unless they need a gradient."""
         # A cached autograd graph could be traversed backwards only once.
-        return _prefilter(self.texels) if has_derivative(self.texels) else self._kept
-
-    @cached_property
-    def _kept(self) -> PrefilteredEnvMap:
+        if has_derivative(self.texels):
+            return _prefilter(self.texels)
         with on_plain_tensors():
-            return _prefilter(constant(self.texels))
+            texels = constant(self.texels)
+            kept: tuple[Tensor, PrefilteredEnvMap] | None = self.__dict__.get("_kept")
+            # Contents are compared, since writes through NumPy leave no trace.
+            if kept is None or not torch.equal(kept[0], texels):
+                kept = texels.clone(), _prefilter(texels)
+                object.__setattr__(self, "_kept", kept)
+            return kept[1]
 
 
 @dataclass(frozen=True)

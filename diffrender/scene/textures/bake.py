@@ -34,7 +34,7 @@ def bake_to_texture(mesh: Mesh, vertex_values: Tensor, resolution: int) -> Textu
     check_shape("bake_to_texture", "vertex_values", vertex_values, (mesh.n_vertices, "C"))
     texels_of = texel_map(mesh, resolution, resolution)
     texels = vertex_values.new_zeros(resolution, resolution, vertex_values.shape[1])
-    texels[texels_of.covered] = texels_of.values(vertex_values, mesh.faces)
+    texels[texels_of.covered] = texels_of.values(vertex_values, mesh.faces).to(texels.dtype)
     return Texture(fill_nearest(texels, texels_of.covered))
 
 

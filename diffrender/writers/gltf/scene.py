@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffrender.checks import as_path, check_colors, check_shape, check_type
+from diffrender.checks import as_path, check_colors, check_finite, check_shape, check_type
 from diffrender.errors import ShapeError
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.gltf_surface import GltfSurface
@@ -153,6 +153,7 @@ def _add_object(gltf: GltfFile, item: GlbObject) -> int:
 
 def _vertex_colors(name: str, mesh: Mesh, colors: Tensor, corners: SplitMesh) -> np.ndarray:
     check_shape("write_glb", f"base_color of object {name!r}", colors, (mesh.n_vertices, 3))
+    check_finite("write_glb", f"base_color of object {name!r}", colors)
     return unit_interval(colors)[corners.source]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffrender.checks import as_path, check_colors, check_shape, check_type
+from diffrender.checks import as_path, check_colors, check_finite, check_shape, check_type
 from diffrender.errors import ShapeError
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.scene.gltf_surface import GltfSurface
@@ -85,6 +85,7 @@ def _vertex_lines(vertices: Tensor, vertex_colors: Tensor | None) -> list[str]:
         vertex_colors = vertex_colors.expand(len(vertices), -1)
     check_shape("write_obj", "vertex_colors", vertex_colors, (len(vertices), 3))
     check_colors("write_obj", "vertex_colors", vertex_colors)
+    check_finite("write_obj", "vertex_colors", vertex_colors)
     encoded = srgb_from_linear(vertex_colors.detach().cpu().clamp(0, 1)).tolist()
     return [f"v {position} {r:.6g} {g:.6g} {b:.6g}" for position, (r, g, b) in zip(positions, encoded, strict=True)]
 

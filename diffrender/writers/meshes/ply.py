@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffrender.checks import as_path, check_colors, check_shape, check_type
+from diffrender.checks import as_path, check_colors, check_finite, check_shape, check_type
 from diffrender.errors import ShapeError
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.quantity_kinds import SurfaceValue
@@ -61,6 +61,7 @@ def write_ply(path: Path, mesh: Mesh, colors: SurfaceValue | None = None) -> Non
         colors = colors.expand(mesh.n_vertices, -1) if colors.dim() == 1 else colors
         check_shape("write_ply", "colors", colors, (mesh.n_vertices, 3))
         check_colors("write_ply", "colors", colors)
+        check_finite("write_ply", "colors", colors)
         columns |= dict(zip(("red", "green", "blue"), encode_srgb8(colors)[source.numpy()].T, strict=True))
     vertex_rows = np.zeros(len(source), [(name, values.dtype) for name, values in columns.items()])
     for name, values in columns.items():
