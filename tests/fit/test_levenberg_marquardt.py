@@ -297,6 +297,25 @@ def test_the_last_steps_follow_the_gradient_where_jumps_hide_what_is_gained() ->
     torch.testing.assert_close(model.latents[COLOR].detach(), problem.wanted, rtol=0, atol=1e-4)
 
 
+def test_what_small_images_promised_last_does_not_end_the_fit_to_large_ones() -> None:
+    scene, cameras = ball(is_round=True)
+    model = SceneModel(scene, cameras, {COLOR: "identity"})
+    optimizer = LevenbergMarquardt(model, {COLOR: ParamSettings(1.0)}, 20)
+    small, large = RoughValley(model), RoughValley(model)
+    model.latents[COLOR].data.copy_(small.wanted + torch.tensor([1e-3, -5e-4, 5e-4]))
+    small.differentiate()
+    optimizer.step(small)  # one of the last: it is there, and the next would promise nothing
+    assert not optimizer.converged
+    # Larger images have their solution a little aside, and more noise.
+    large.wanted += torch.tensor([0.02, -0.02, 0.0])
+    known = large.total
+    large.total = lambda: known() + 1  # type: ignore[method-assign]
+    large.differentiate()
+    optimizer.step(large)
+    torch.testing.assert_close(model.latents[COLOR].detach(), large.wanted, rtol=0, atol=1e-5)
+    assert not optimizer.converged
+
+
 @pytest.mark.parametrize("total", [torch.nan, torch.inf])
 def test_a_last_step_to_where_nothing_can_be_told_is_taken_back(total: float) -> None:
     scene, cameras = ball(is_round=True)

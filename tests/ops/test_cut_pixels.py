@@ -7,7 +7,7 @@ from torch import Tensor
 from diffrender.ops.silhouettes import SilhouetteSegments
 from diffrender.ops.silhouettes.op import SEGMENT_PX
 from diffrender.ops.supersample_silhouettes import cut_pixels_numba
-from diffrender.ops.supersample_silhouettes.cut_pixels import cut_squares, weigh_samples
+from diffrender.ops.supersample_silhouettes.cut_pixels import Slivers, cut_squares, weigh_samples
 from diffrender.ops.supersample_silhouettes.cut_pixels_numba import cut_square
 
 HEIGHT, WIDTH = 4, 5
@@ -61,17 +61,22 @@ def segments_along(*lines: tuple[tuple[float, float], tuple[float, float]]) -> S
 
 
 def weighed(segments: SilhouetteSegments, extra: Tensor | None = None) -> dict[int, list[float]]:
-    """The shares of supersampled pixels, of which two samples are in the upper half and one in the lower."""
+    """The shares of supersampled pixels."""
+    return cut(segments, extra)[0]
+
+
+def cut(segments: SilhouetteSegments, extra: Tensor | None = None) -> tuple[dict[int, list[float]], Slivers]:
+    """The shares of supersampled pixels, of which two samples are in the upper half and one in the lower; slivers."""
     offsets = torch.tensor([[0.25, 0.125], [0.75, 0.125], [0.5, 0.875]], dtype=torch.float64)
     size = (1, HEIGHT, WIDTH)
-    pixel, share = weigh_samples(segments, extra, offsets, size)
+    pixel, share, slivers = weigh_samples(segments, extra, offsets, size)
     parts = (segments.pixel, segments.edge, segments.xy_px, segments.normal_px)
-    own_pixel, own_share = cut_pixels_numba.weigh_samples(
+    own_pixel, own_share, own_slivers = cut_pixels_numba.weigh_samples(
         *(part.numpy() for part in parts), extra, offsets.numpy(), size
     )
     assert own_pixel.tolist() == pixel.tolist()
-    torch.testing.assert_close(own_share, share, rtol=0, atol=1e-12)
-    return dict(zip(pixel.tolist(), share.tolist(), strict=True))
+    torch.testing.assert_close((own_share, *own_slivers), (share, *slivers), rtol=0, atol=1e-12)
+    return dict(zip(pixel.tolist(), share.tolist(), strict=True)), slivers
 
 
 EQUAL = pytest.approx([1 / 3, 1 / 3, 1 / 3])
@@ -96,8 +101,53 @@ def test_samples_of_other_pixels_have_equal_shares() -> None:
     returning = segments_along(line, ((2.5, 1.25), (2.5, 1.75)), line)
     returning = returning._replace(edge=torch.cat([returning.edge[:-20], torch.zeros(20, dtype=torch.int64)]))
     assert weighed(returning) == dict.fromkeys(range(5, 10), EQUAL)
-    # An edge seen end-on has no direction; a line beyond all samples of one side; no silhouette at all.
+    # An edge seen end-on has no direction; no silhouette at all.
     still = segments_along(line)._replace(normal_px=torch.zeros(20, 2, dtype=torch.float64))
     assert weighed(still) == dict.fromkeys(range(5, 10), EQUAL)
-    assert weighed(segments_along(((0.0, 1.95), (5.0, 1.95)))) == dict.fromkeys(range(5, 10), EQUAL)
     assert weighed(SilhouetteSegments(*(part[:0] for part in segments_along(line)))) == {}
+
+
+def test_a_side_without_samples_is_a_sliver_with_a_point_of_its_own() -> None:
+    # The inside is above, and all samples are: below is a twentieth of the pixel.
+    shares, slivers = cut(segments_along(((0.0, 1.95), (5.0, 1.95))))
+    assert shares == dict.fromkeys(range(5, 10), pytest.approx([0.95 / 3] * 3, abs=1e-5))
+    assert slivers.pixel.tolist() == list(range(5, 10)) and slivers.share.tolist() == pytest.approx(
+        [0.05] * 5, abs=1e-5
+    )
+    assert bool(((slivers.xy_px[:, 1] > 1.95) & (slivers.xy_px[:, 1] < 2)).all())
+    # From right to left, the inside is below, without samples.
+    shares, slivers = cut(segments_along(((5.0, 1.95), (0.0, 1.95))))
+    assert shares == dict.fromkeys(range(5, 10), pytest.approx([0.95 / 3] * 3, abs=1e-5))
+    assert slivers.share.tolist() == pytest.approx([0.05] * 5, abs=1e-5)
+    # A corner: the middle of a triangle. Not where a second edge is in the pixel.
+    corner = ((2.0, 1.3), (2.1, 1.0))
+    _, slivers = cut(segments_along(corner))
+    assert slivers.pixel.tolist() == [7] and slivers.share.tolist() == pytest.approx([0.015])
+    assert slivers.xy_px.tolist() == [pytest.approx([2 + 0.1 / 3, 1.1])]
+    assert len(cut(segments_along(corner, ((2.5, 1.0), (2.5, 2.0))))[1].pixel) == 0
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_the_point_of_a_sliver_is_in_it(side: int) -> None:
+    normal, distance = random_lines()
+    area, chord = cut_squares(normal, distance)
+    along = torch.stack([-normal[:, 1], normal[:, 0]], 1)
+    grid = torch.linspace(-1.5, 1.5, 3001, dtype=torch.float64)
+    inside = 0
+    for n, t, d, a, c in zip(normal, along, distance, area, chord, strict=True):
+        on = grid[((d * n + grid[:, None] * t).sub(0.5).abs() < 0.5).all(1)]
+        if len(on) < 100 or not 0 < a < 1:
+            continue
+        middle, size = d * n + (on[0] + on[-1]) / 2 * t, torch.tensor([c], dtype=torch.float64)
+        pixel = torch.tensor([0])
+        segment = SilhouetteSegments(
+            pixel, pixel, torch.zeros(1, 3), middle[None], (size * n)[None], torch.ones(1), pixel
+        )
+        # Its only sample is on the other side.
+        corner = ((side * n) < 0).double()[None]
+        _, share, slivers = weigh_samples(segment, None, corner, (1, 1, 1))
+        assert slivers.share.item() + share.item() == pytest.approx(1)
+        assert bool(((slivers.xy_px > 0) & (slivers.xy_px < 1)).all())
+        assert side * (float(slivers.xy_px @ n) - float(d)) > 0
+        inside += 1
+    assert inside > 200

@@ -49,6 +49,18 @@ def test_supersampling_averages_the_samples_of_each_pixel():
     torch.testing.assert_close(image[0, 8, 4, :3], 0.5 + 0.5 * background)
 
 
+def test_more_than_eight_samples_along_a_side_share_no_row():
+    # The border of a square, anywhere in its pixel: off by at most half of the distance of 32 rows, not of 16.
+    errors = []
+    for part in torch.linspace(0, 1, 41).tolist():
+        moved = square()
+        moved = moved.with_vertices(moved.vertices + torch.tensor([part / 8, 0, 0]))
+        image = render_supersampled(shown(moved), flat_camera(16, 16), 16)
+        errors.append(float(image[0, 8, 4, 3]) - (1 - part))
+        assert image[0, 6:10, 5:11].sub(1).abs().max() < 1e-5
+    assert max(map(abs, errors)) < 1 / 64 + 1e-4 and abs(sum(errors)) < 0.05
+
+
 def test_supersampling_records_no_gradients_and_renders_views_one_by_one():
     mesh, cameras = bumpy(2), oblique_cameras(2, 16)
     mesh = mesh.with_vertices(mesh.vertices.clone().requires_grad_())

@@ -28,7 +28,7 @@ TARGETS = """
 targets:
   resolution: 32
   synthetic:
-    {mesh: {init: bumpy, subdivisions: 3}, material: {type: lambert, base_color: own}, views: 6, samples: 4,
+    {mesh: {init: bumpy, subdivisions: 3}, material: {type: lambert, base_color: own}, views: 6, samples: 16,
      exposure_stops: 0.2}
 progress: {pictures: 0, video: false, turntable: false}
 """

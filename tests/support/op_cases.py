@@ -108,8 +108,10 @@ def _supersampled(arguments: Arguments, result: Any) -> Any:
     faces = arguments["topology"].faces
     half = len(faces) // 2
     twins = torch.equal(faces[half:], faces[:half].flip(1))
-    outside = result.outside
-    return result._replace(outside=outside._replace(face_id=outside.face_id % half if twins else outside.face_id))
+    if not twins:
+        return result
+    samples, outside = (part._replace(face_id=part.face_id % half) for part in (result.samples, result.outside))
+    return result._replace(samples=samples, outside=outside)
 
 
 def _several_images(dtype: torch.dtype, seed: int) -> Arguments:
@@ -188,7 +190,7 @@ _CASES = (
         gather_samples,
         grid(gather_samples, make.gather_problem, n_samples=(1, 3, 4, 16)),
         grid(gather_samples, make.gather_problem, size=((2, 300, 400),)),
-        empty=(("R",), ("N", "R")),
+        empty=(("K",), ("R", "K"), ("N", "R", "K")),
         tolerance=(0, 0),
     ),
     OpCase(

@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 
 from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import VisibleSegments
+from diffrender.ops.gather_samples import Samples
 from diffrender.ops.mip_pyramid import MipPyramid, mip_pyramid
 from diffrender.ops.rasterize import FaceBins, Raster, rasterize
 from diffrender.ops.sample_shadow_map import Occluders
@@ -75,15 +76,19 @@ def changes_problem(dtype: torch.dtype = F64, n_edges: int = 300, n_channels: in
 
 def gather_problem(
     dtype: torch.dtype, size: tuple[int, int, int] = (2, 13, 21), n_samples: int = 4
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return faces at centres, a tenth of the pixels to refine, the faces at their samples, offsets, and shares."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Samples]:
+    """Return faces at centres, a tenth of the pixels to refine, the faces at their samples, offsets, shares, others."""
     generator = torch.Generator().manual_seed(n_samples)
     face_id = torch.randint(-2, 5, size, generator=generator).clamp_min(-1)
     refined = torch.nonzero(torch.rand(face_id.numel(), generator=generator) < 0.1)[:, 0]
     sample_face_id = torch.randint(-2, 5, (len(refined), n_samples), generator=generator).clamp_min(-1)
     offsets = torch.rand(n_samples, 2, generator=generator, dtype=dtype)
     share = torch.rand(len(refined), n_samples, generator=generator, dtype=dtype).softmax(1)
-    return face_id, refined, sample_face_id, offsets, share
+    pixel, (_, height, width) = refined[::3], size
+    row = pixel // width
+    xy = torch.stack([pixel % width, row % height], 1) + torch.rand(len(pixel), 2, generator=generator, dtype=dtype)
+    weight = torch.rand(len(pixel), generator=generator, dtype=dtype)
+    return face_id, refined, sample_face_id, offsets, share, Samples(pixel, row // height, 0 * pixel + 7, xy, weight)
 
 
 GGX_INPUTS = ("normal", "to_camera", "to_light", "base_color", "metallic", "roughness")

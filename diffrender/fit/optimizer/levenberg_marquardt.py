@@ -26,6 +26,8 @@ LEAST_PROMISE = 1e-7
 # Of the last steps, which the gradient alone judges; each must promise less than this share of what the one before did.
 POLISHING_DAMPING = 1e-7
 CONTRACTION = 0.5
+# Of the objective: another one than the last step left, by more, is of other images or edges.
+SAME = 1e-6
 
 
 class Problem(Protocol):
@@ -70,7 +72,7 @@ class LevenbergMarquardt(FitOptimizer):
 
     def __init__(self, model: SceneModel, settings: Mapping[str, ParamSettings], steps: int) -> None:
         super().__init__(model, settings, steps)
-        self.damping, self._growth, self._promised = FIRST_DAMPING, 2.0, math.inf
+        self.damping, self._growth, self._promised, self._left = FIRST_DAMPING, 2.0, math.inf, math.inf
 
     def step(self, problem: Problem | None = None) -> None:
         """Update the latents that have gradients; where nothing is gained they stay, and the fit has converged."""
@@ -92,6 +94,8 @@ class LevenbergMarquardt(FitOptimizer):
         )
 
         before = problem.before + self._prior(start)
+        if not abs(before - self._left) <= SAME * before:
+            self._promised = math.inf  # that of smaller images says nothing of larger ones
         if len(gradient) <= MOST_OF_MATRIX and self._polish(problem, latents, start, equations, before):
             return
         for _ in range(MOST_TRIALS):
@@ -127,10 +131,11 @@ class LevenbergMarquardt(FitOptimizer):
         if not LEAST_PROMISE * before < step.whole < min(LEAST_GAIN * before, CONTRACTION * self._promised):
             return False
         self._move(latents, start, step.change)
-        if not problem.total() + self._prior(latents) <= (1 + LEAST_GAIN) * before:  # not near after all, or NaN
+        left = problem.total() + self._prior(latents)
+        if not left <= (1 + LEAST_GAIN) * before:  # not near after all, or NaN
             self._move(latents, start, torch.zeros_like(step.change))
             return False
-        self._promised = step.whole
+        self._promised, self._left = step.whole, left
         return True
 
     def state_dict(self) -> dict[str, Any]:
@@ -139,6 +144,7 @@ class LevenbergMarquardt(FitOptimizer):
             "damping": self.damping,
             "growth": self._growth,
             "promised": self._promised,
+            "left": self._left,
             "converged": self.converged,
         }
         return {**super().state_dict(), "levenberg_marquardt": own}
@@ -148,7 +154,7 @@ class LevenbergMarquardt(FitOptimizer):
         super().load_state_dict(state)
         own = state["levenberg_marquardt"]
         self.damping, self._growth = own["damping"], own["growth"]
-        self._promised, self.converged = own["promised"], own["converged"]
+        self._promised, self._left, self.converged = own["promised"], own["left"], own["converged"]
 
     def _apart(self, path: str, latent: Tensor) -> Tensor:
         """Return how far a latent is from what it is pulled to."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from diffrender import memory
 from diffrender.ops.as_numpy import as_numpy
+from diffrender.ops.gather_samples.op import Samples
 from diffrender.threads import parallel_for
 
 
@@ -35,12 +36,12 @@ def group_samples(sample_face_id, quarter, r, keys, group):
 
 
 @njit(nogil=True, cache=True)
-def count_rows(start, end, face_id, refined, first_refined, sample_face_id, quarter, count):
+def count_rows(start, end, face_id, refined, first_refined, sample_face_id, quarter, first_added, count):
     """Count the samples of the image rows start..end-1 (row = n H + i)."""
     width = face_id.shape[1]
     keys, group = np.empty(len(quarter), np.int64), np.empty(len(quarter), np.int64)
     for row in range(start, end):
-        found = 0
+        found = first_added[row + 1] - first_added[row]
         for x in range(width):
             found += face_id[row, x] >= 0
         for r in range(first_refined[row], first_refined[row + 1]):
@@ -51,8 +52,8 @@ def count_rows(start, end, face_id, refined, first_refined, sample_face_id, quar
 
 @njit(nogil=True, cache=True)
 def fill_rows(
-    start, end, face_id, refined, first_refined, sample_face_id, quarter, height, offsets, share, first,
-    pixel, view, face_out, xy, weight,
+    start, end, face_id, refined, first_refined, sample_face_id, quarter, first_added, height, offsets, share,
+    added_pixel, added_face_id, added_xy, added_weight, first, pixel, view, face_out, xy, weight,
 ):  # fmt: skip
     """Write the samples of the image rows start..end-1; those of row r begin at first[r]."""
     width = face_id.shape[1]
@@ -62,7 +63,7 @@ def fill_rows(
         n = row // height
         y = row - n * height
         out = first[row]
-        r = first_refined[row]
+        r, k_added = first_refined[row], first_added[row]
         for x in range(width):
             if r < first_refined[row + 1] and refined[r] == row * width + x:
                 found = group_samples(sample_face_id, quarter, r, keys, group)
@@ -82,6 +83,12 @@ def fill_rows(
                     xy[at, 0], xy[at, 1] = x + sums[k, 2] / sums[k, 0], y + sums[k, 3] / sums[k, 0]
                 out += found
                 r += 1
+                if k_added < first_added[row + 1] and added_pixel[k_added] == row * width + x:
+                    pixel[out], view[out], face_out[out] = row * width + x, n, added_face_id[k_added]
+                    xy[out, 0], xy[out, 1] = added_xy[k_added, 0], added_xy[k_added, 1]
+                    weight[out] = added_weight[k_added]
+                    k_added += 1
+                    out += 1
             elif face_id[row, x] >= 0:
                 pixel[out], view[out], face_out[out] = row * width + x, n, face_id[row, x]
                 xy[out, 0], xy[out, 1] = x + 0.5, y + 0.5
@@ -90,16 +97,18 @@ def fill_rows(
 
 
 def forward(
-    face_id: Tensor, refined: Tensor, sample_face_id: Tensor, offsets: Tensor, share: Tensor
+    face_id: Tensor, refined: Tensor, sample_face_id: Tensor, offsets: Tensor, share: Tensor, added: Samples
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """See op.gather_samples."""
     n_views, height, width = face_id.shape
     rows = face_id.contiguous().numpy().reshape(n_views * height, width)
     refined_array = refined.contiguous().numpy()
-    first_refined = np.searchsorted(refined_array, np.arange(len(rows) + 1) * width)
+    added_pixel, _, *others = as_numpy(*added)
+    first_of_row = np.arange(len(rows) + 1) * width
+    first_refined, first_added = (np.searchsorted(each, first_of_row) for each in (refined_array, added_pixel))
     offset_array = offsets.contiguous().numpy()
     quarter = (offset_array[:, 0] >= 0.5) + 2 * (offset_array[:, 1] >= 0.5)
-    shared = (rows, refined_array, first_refined, sample_face_id.contiguous().numpy(), quarter)
+    shared = (rows, refined_array, first_refined, sample_face_id.contiguous().numpy(), quarter, first_added)
     count = np.empty(len(rows), np.int64)
     grain = max(1, 32768 // max(1, width))
     parallel_for(count_rows, len(rows), grain, *shared, count)
@@ -110,5 +119,6 @@ def forward(
     xy = memory.empty((n_samples, 2), offsets.dtype)
     weight = memory.empty((n_samples,), offsets.dtype)
     outputs = tuple(tensor.numpy() for tensor in (pixel, view, face, xy, weight))
-    parallel_for(fill_rows, len(rows), grain, *shared, height, offset_array, *as_numpy(share), first, *outputs)
+    own = (height, offset_array, *as_numpy(share), added_pixel, *others, first)
+    parallel_for(fill_rows, len(rows), grain, *shared, *own, *outputs)
     return pixel, view, face, xy, weight

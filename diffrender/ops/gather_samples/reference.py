@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from diffrender.ops.gather_samples.op import Samples
+
 
 def forward(
-    face_id: Tensor, refined: Tensor, sample_face_id: Tensor, offsets: Tensor, share: Tensor
+    face_id: Tensor, refined: Tensor, sample_face_id: Tensor, offsets: Tensor, share: Tensor, added: Samples
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """See op.gather_samples."""
     height, width = face_id.shape[1:]
@@ -23,9 +25,11 @@ def forward(
     sums = each.new_zeros(len(where), 4).index_add_(0, group, each)
 
     pixel = torch.cat([plain, where[:, 0]])
+    offset = torch.cat([sums.new_full((len(plain), 2), 0.5), sums[:, 2:] / sums[:, :1]])
+    xy = (torch.stack([pixel % width, pixel // width % height], 1) + offset).to(offsets.dtype)
+    weight = torch.cat([sums.new_ones(len(plain)), sums[:, 1]]).to(share.dtype)
+    pixel = torch.cat([pixel, added.pixel])
     order = pixel.argsort(stable=True)
-    pixel, face = pixel[order], torch.cat([centers[plain], where[:, 1]])[order]
-    offset = torch.cat([sums.new_full((len(plain), 2), 0.5), sums[:, 2:] / sums[:, :1]])[order]
-    weight = torch.cat([sums.new_ones(len(plain)), sums[:, 1]])[order].to(share.dtype)
-    corner = torch.stack([pixel % width, pixel // width % height], 1)
-    return pixel, pixel // (height * width), face, (corner + offset).to(offsets.dtype), weight
+    face = torch.cat([centers[plain], where[:, 1], added.face_id])[order]
+    xy, weight = torch.cat([xy, added.xy_px])[order], torch.cat([weight, added.weight])[order]
+    return pixel[order], pixel[order] // (height * width), face, xy, weight

@@ -10,6 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from diffrender.ops.gather_samples.op import Samples
 from diffrender.ops.triton_launch import launch
 
 BLOCK = 256
@@ -100,7 +101,7 @@ def fill_refined(
 
 
 def forward(
-    face_id: Tensor, refined: Tensor, sample_face_id: Tensor, offsets: Tensor, share: Tensor
+    face_id: Tensor, refined: Tensor, sample_face_id: Tensor, offsets: Tensor, share: Tensor, added: Samples
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """See op.gather_samples."""
     (_, height, width), n_samples = face_id.shape, len(offsets)
@@ -112,6 +113,7 @@ def forward(
     offsets, programs = offsets.contiguous(), triton.cdiv(key.numel(), BLOCK)
     launch(find_first, programs, sample_face_id, offsets, key, key.numel(), **shared)
     launch(count_refined, triton.cdiv(len(refined), BLOCK), refined, key, count, len(refined), **shared)
+    count[added.pixel] += 1
     ends = count.cumsum(0, dtype=number)
     length = int(ends[-1]) if n_pixels else 0
     pixel, view, face = (face_id.new_empty(length) for _ in range(3))
@@ -122,4 +124,7 @@ def forward(
             fill_refined, programs, refined, sample_face_id, key, offsets, share.contiguous(), ends, *out,
             height, width, key.numel(), **shared,
         )  # fmt: skip
+        last = ends[added.pixel].long() - 1
+        for whole, own in zip(out, added, strict=True):
+            whole[last] = own
     return out

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
+from diffrender.ops.gather_samples import Samples
 from diffrender.ops.silhouettes import SilhouetteSegments
 from diffrender.ops.silhouettes.op import SEGMENT_PX
 
@@ -12,13 +15,30 @@ from diffrender.ops.silhouettes.op import SEGMENT_PX
 LEAST_SLOPE = 1e-5
 
 
+class Slivers(NamedTuple):
+    """Sides of K cut pixels that hold none of their samples, and so get one of their own.
+
+    pixel: [K] int64, ascending. xy_px: [K, 2] float64, a point of each side. share: [K] its area.
+    """
+
+    pixel: Tensor
+    xy_px: Tensor
+    share: Tensor
+
+    def samples(self, view: Tensor, face_id: Tensor) -> Samples:
+        """Return those of them that see a face, as samples. view, face_id: [K] int64; -1 for nothing."""
+        seen = torch.nonzero(face_id >= 0)[:, 0]
+        xy, share = self.xy_px.to(self.share.dtype), self.share
+        return Samples(*(part[seen] for part in (self.pixel, view, face_id, xy, share)))
+
+
 def weigh_samples(
     segments: SilhouetteSegments, extra_pixels: Tensor | None, offsets: Tensor, size: tuple[int, int, int]
-) -> tuple[Tensor, Tensor]:
-    """Return the pixels to supersample [R], ascending, and the shares [R, S] of their samples.
+) -> tuple[Tensor, Tensor, Slivers]:
+    """Return the pixels to supersample [R], ascending, the shares [R, S] of their samples, and slivers.
 
     A pixel is cut in two if all segments in it are on one edge, which passes through it from side to side: the samples
-    inside the silhouette share the area there, those outside the rest. Elsewhere, and where either has no sample, all
+    inside the silhouette share the area there, those outside the rest; a side without any is a sliver. Elsewhere all
     shares are equal. offsets: [S, 2]. size: N, H, W.
     """
     n_views, height, width = size
@@ -44,11 +64,17 @@ def weigh_samples(
     share = offsets.new_full((len(pixel), len(offsets)), 1 / max(1, len(offsets)))
     is_inside = (normal[:, None] * offsets.double()).sum(2) <= distance[:, None]
     n_inside = is_inside.sum(1)
-    is_cut = (count[run_pixel] == 1) & (n_inside > 0) & (n_inside < len(offsets))
-    area, is_inside, n_inside = area[is_cut, None], is_inside[is_cut], n_inside[is_cut, None]
-    own = torch.where(is_inside, area / n_inside, (1 - area) / (len(offsets) - n_inside))
-    share[torch.searchsorted(pixel, run_pixel[is_cut])] = own.to(share.dtype)
-    return pixel, share
+    is_cut = count[run_pixel] == 1
+    row = torch.searchsorted(pixel, run_pixel[is_cut])
+    own = torch.where(is_inside, (area / n_inside)[:, None], ((1 - area) / (len(offsets) - n_inside))[:, None])
+    share[row] = own[is_cut].to(share.dtype)
+
+    is_within = n_inside == 0
+    bare = torch.where(is_within, area, 1 - area).to(share.dtype)
+    lone = torch.nonzero(is_cut & (is_within | (n_inside == len(offsets))) & (bare > 0))[:, 0]
+    lone = lone[run_pixel[lone].argsort()]
+    xy = corner[lone] + points_in_slivers(normal[lone], distance[lone], is_within[lone])
+    return pixel, share, Slivers(run_pixel[lone], xy, bare[lone])
 
 
 def cut_squares(normal: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,3 +90,16 @@ def cut_squares(normal: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:
     sign = past.new_tensor([1, -1, -1, 1])
     area = ((past.square() * sign).sum(1) / (2 * a * b)).clamp(0, 1)
     return area, (past * sign).sum(1) / (a * b)
+
+
+def points_in_slivers(normal: Tensor, distance: Tensor, is_within: Tensor) -> Tensor:
+    """Return points [K, 2] two thirds of the way from the farthest corner of one side to the middle of the line.
+
+    normal, distance: as in `cut_squares`, of lines that meet the square. is_within: [K] bool; of the side inside.
+    """
+    slope = normal.abs().clamp_min(LEAST_SLOPE)
+    # Reflected as above; in x and in y the line ends at a side of the square, or where it meets another.
+    rest = (distance - normal.clamp_max(0).sum(1))[:, None]
+    middle = (((rest - slope.flip(1)) / slope).clamp_min(0) + (rest / slope).clamp_max(1)) / 2
+    point = (2 * middle + ~is_within[:, None]) / 3
+    return torch.where(normal < 0, 1 - point, point)

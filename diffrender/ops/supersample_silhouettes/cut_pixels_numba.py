@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffrender import memory
 from diffrender.ops.silhouettes.op import SEGMENT_PX
-from diffrender.ops.supersample_silhouettes.cut_pixels import LEAST_SLOPE
+from diffrender.ops.supersample_silhouettes.cut_pixels import LEAST_SLOPE, Slivers
 from diffrender.threads import parallel_for
 
 
@@ -24,6 +24,16 @@ def cut_square(normal_x, normal_y, distance):
     r, s = max(distance - b, 0.0), max(distance - a - b, 0.0)
     area = (p * p - q * q - r * r + s * s) / (2 * a * b)
     return min(max(area, 0.0), 1.0), (p - q - r + s) / (a * b)
+
+
+@njit(nogil=True, cache=True)
+def point_in_sliver(normal_x, normal_y, distance, is_within):
+    """Return a point of one side of the line; see cut_pixels.points_in_slivers."""
+    a, b = max(abs(normal_x), LEAST_SLOPE), max(abs(normal_y), LEAST_SLOPE)
+    distance -= min(normal_x, 0.0) + min(normal_y, 0.0)
+    x = (max((distance - b) / a, 0.0) + min(distance / a, 1.0) + (not is_within)) / 3
+    y = (max((distance - a) / b, 0.0) + min(distance / b, 1.0) + (not is_within)) / 3
+    return 1 - x if normal_x < 0 else x, 1 - y if normal_y < 0 else y
 
 
 @njit(nogil=True, cache=True)
@@ -55,11 +65,12 @@ def mark_pixels(pixel, edge, xy, normal, height, width, count, run, lines):
 
 
 @njit(nogil=True, cache=True)
-def share_pixels(start, end, pixel, count, run, lines, offsets, share):
-    """Write the shares of the samples of pixels start..end-1."""
+def share_pixels(start, end, pixel, count, run, lines, offsets, height, width, share, sliver_share, sliver_xy):
+    """Write the shares of the samples of pixels start..end-1, and slivers; their share is 0 where there is none."""
     n_samples = len(offsets)
     for r in range(start, end):
         share[r] = 1 / n_samples
+        sliver_share[r] = 0
         if count[pixel[r]] != 1:
             continue
         nx, ny, distance, area = lines[run[pixel[r]]]
@@ -67,7 +78,9 @@ def share_pixels(start, end, pixel, count, run, lines, offsets, share):
         for s in range(n_samples):
             n_inside += nx * np.float64(offsets[s, 0]) + ny * np.float64(offsets[s, 1]) <= distance
         if n_inside == 0 or n_inside == n_samples:
-            continue
+            sliver_share[r] = area if n_inside == 0 else 1 - area
+            x, y = point_in_sliver(nx, ny, distance, n_inside == 0)
+            sliver_xy[r, 0], sliver_xy[r, 1] = pixel[r] % width + x, pixel[r] // width % height + y
         for s in range(n_samples):
             is_inside = nx * np.float64(offsets[s, 0]) + ny * np.float64(offsets[s, 1]) <= distance
             share[r, s] = area / n_inside if is_inside else (1 - area) / (n_samples - n_inside)
@@ -76,7 +89,7 @@ def share_pixels(start, end, pixel, count, run, lines, offsets, share):
 def weigh_samples(
     pixel: np.ndarray, edge: np.ndarray, xy: np.ndarray, normal: np.ndarray, extra_pixels: Tensor | None,
     offsets: np.ndarray, size: tuple[int, int, int],
-) -> tuple[np.ndarray, Tensor]:  # fmt: skip
+) -> tuple[np.ndarray, Tensor, Slivers]:  # fmt: skip
     """See cut_pixels.weigh_samples; the segments by their parts."""
     n_views, height, width = size
     n_pixels = n_views * height * width
@@ -86,6 +99,11 @@ def weigh_samples(
     if len(pixel):
         mark_pixels(pixel, edge, xy, normal, height, width, count, run, lines)
     refined = np.flatnonzero(count)
-    share = memory.empty((len(refined), len(offsets)), torch.from_numpy(offsets).dtype)
-    parallel_for(share_pixels, len(refined), 4096, refined, count, run, lines, offsets, share.numpy())
-    return refined, share
+    dtype = torch.from_numpy(offsets).dtype
+    share, lone = memory.empty((len(refined), len(offsets)), dtype), np.empty(len(refined), offsets.dtype)
+    lone_xy = np.empty((len(refined), 2))
+    out = (share.numpy(), lone, lone_xy)
+    parallel_for(share_pixels, len(refined), 4096, refined, count, run, lines, offsets, height, width, *out)
+    which = np.flatnonzero(lone)
+    slivers = Slivers(*(torch.from_numpy(each[which]) for each in (refined, lone_xy, lone)))
+    return refined, share, slivers

@@ -291,17 +291,22 @@ def forward(
     )
     verts, faces, offset_array = as_numpy(verts_hom, topology.faces, offsets)
     size = (len(center_face), height, width)
-    pixels, share = weigh_samples(segment_pixel, edge, segment_xy, normal, extra_pixels, offset_array, size)
-    xy = np.empty_like(segment_xy)
-    parallel_for(step_outside, len(xy), 4096, segment_xy, normal, xy)
-    view = segment_pixel // (height * width)
-    sample_face_id, outside_face, outside_depth = query_tiles(
-        verts, faces, bins, (height, width), near, pixels, offset_array, view, xy
+    pixels, share, slivers = weigh_samples(segment_pixel, edge, segment_xy, normal, extra_pixels, offset_array, size)
+    # Points outside of segments and in slivers are looked up together.
+    count, sliver_pixel, sliver_xy = len(segment_xy), *as_numpy(slivers.pixel, slivers.xy_px)
+    points = np.concatenate([segment_xy, sliver_xy])
+    xy = points[:count]
+    parallel_for(step_outside, count, 4096, segment_xy, normal, xy)
+    view = np.concatenate([segment_pixel, sliver_pixel]) // (height * width)
+    sample_face_id, face, depth = query_tiles(
+        verts, faces, bins, (height, width), near, pixels, offset_array, view, points
     )
+    outside_face, outside_depth = face[:count], depth[:count]
     pixel = torch.from_numpy(pixels)
-    samples = Samples(*gather_samples(center_face, pixel, sample_face_id, offsets, share))
-    touches = np.empty(len(xy), np.bool_)
+    added = slivers.samples(*map(torch.from_numpy, (view[count:], face[count:])))
+    samples = Samples(*gather_samples(center_face, pixel, sample_face_id, offsets, share, added))
+    touches = np.empty(count, np.bool_)
     at = (segment_pixel, segment_xy, segments.depth.numpy(), outside_face, outside_depth, touches)
-    parallel_for(find_touching, len(xy), 4096, verts, faces, height * width, *at)
+    parallel_for(find_touching, count, 4096, verts, faces, height * width, *at)
     found = find_visible_segments(segments, touches, xy, outside_face, outside_depth, height * width)
     return AntialiasPlan(samples, *found, pixel, sample_face_id)

@@ -36,7 +36,7 @@ class OutsidePoints(NamedTuple):
 class AntialiasPlan(NamedTuple):
     """What an antialiased image is made of.
 
-    samples: one in each plain covered pixel, up to S in each refined one.
+    samples: one in each plain covered pixel, up to S + 1 in each refined one.
     segments: P silhouette segments that are seen, or touch what is seen; outside: what is seen just outside them.
     edge: [P] int64 which of topology.edges each is on; xy_px: [P, 2] float64 their middles.
     touches: [P] bool; the surface outside passes through the segment, as a floor does through the lower edge of a box
@@ -68,10 +68,10 @@ def supersample_silhouettes(
 ) -> AntialiasPlan:
     """Take S samples in each pixel that a silhouette passes, the centre of the others; find the visible segments.
 
-    Samples are weighted by exact areas where one edge cuts the pixel in two (cut_pixels.py), equally elsewhere. One op
-    for `silhouettes`, `query_visibility` and `gather_samples` one after the other, which is how the reference is
-    written. A segment is seen unless something nearer, which does not touch it, covers the point OUTSIDE_PX outside of
-    it. Not differentiable.
+    Samples are weighted by exact areas where one edge cuts the pixel in two, with one more on a side that has none of
+    the S (cut_pixels.py); equally elsewhere. One op for `silhouettes`, `query_visibility` and `gather_samples` one
+    after the other, which is how the reference is written. A segment is seen unless something nearer, which does not
+    touch it, covers the point OUTSIDE_PX outside of it. Not differentiable.
 
     verts_hom: [N, V, 4] homogeneous pixel coordinates; topology: of the faces [F, 3].
     raster: their nearest faces, from `rasterize`.

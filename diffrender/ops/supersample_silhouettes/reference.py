@@ -38,14 +38,17 @@ def forward(
     height, width = center_face.shape[1:]
     n_pixels = height * width
     segments = SilhouetteSegments(*silhouettes(verts_hom, topology, bins.facing, center_depth, near, jumps))
-    pixel, share = weigh_samples(segments, extra_pixels, offsets, tuple(center_face.shape))
+    pixel, share, slivers = weigh_samples(segments, extra_pixels, offsets, tuple(center_face.shape))
 
     corner = torch.stack([pixel % width, pixel // width % height], 1)
     xy = (corner[:, None] + offsets.double()).reshape(-1, 2)
     view = (pixel // n_pixels).repeat_interleave(len(offsets))
     sample_face_id, _ = query_visibility(verts_hom, topology.faces, view, xy, height, width, bins, near)
     sample_face_id = sample_face_id.reshape(len(pixel), len(offsets))
-    samples = Samples(*gather_samples(center_face, pixel, sample_face_id, offsets, share))
+    view = slivers.pixel // n_pixels
+    face, _ = query_visibility(verts_hom, topology.faces, view, slivers.xy_px, height, width, bins, near)
+    added = slivers.samples(view, face)
+    samples = Samples(*gather_samples(center_face, pixel, sample_face_id, offsets, share, added))
 
     view = segments.pixel // n_pixels
     xy = segments.xy_px + OUTSIDE_PX * torch.nn.functional.normalize(segments.normal_px.double(), dim=1)

@@ -1,7 +1,8 @@
 """Samples in silhouette pixels, and the visible segments, on CUDA. Decisions in float64, as in rasterize.
 
-Eight host synchronisations: two of silhouettes, three of the shares of samples, one of the first query of a raster, the
-numbers of visible segments and of points outside them, and one of gather_samples.
+Ten host synchronisations: two of silhouettes, four of the shares of samples and slivers, one of the first query of a
+raster, one of the slivers that see a face, the numbers of visible segments and of points outside them, and one of
+gather_samples.
 """
 
 from __future__ import annotations
@@ -161,20 +162,24 @@ def forward(
     height, width = center_face.shape[1:]
     verts, faces, offsets = verts_hom.contiguous(), topology.faces.contiguous(), offsets.contiguous()
     segments = SilhouetteSegments(*silhouettes(verts, topology, bins.facing, center_depth, near, jumps))
-    pixel, share = weigh_samples(segments, extra_pixels, offsets, tuple(center_face.shape))
+    pixel, share, slivers = weigh_samples(segments, extra_pixels, offsets, tuple(center_face.shape))
 
-    # Samples and points outside are looked up together.
+    # Samples, points outside and slivers are looked up together.
     n_samples, n_segments = len(pixel) * len(offsets), len(segments.pixel)
-    view = pixel.new_empty(n_samples + n_segments)
-    xy = segments.xy_px.new_empty((n_samples + n_segments, 2))
+    n_points = n_samples + n_segments
+    view = pixel.new_empty(n_points + len(slivers.pixel))
+    xy = segments.xy_px.new_empty((len(view), 2))
+    torch.div(slivers.pixel, height * width, rounding_mode="floor", out=view[n_points:])
+    xy[n_points:] = slivers.xy_px
     launch(
-        place_points, triton.cdiv(len(view), BLOCK), pixel, offsets, segments.pixel, segments.xy_px,
+        place_points, triton.cdiv(n_points, BLOCK), pixel, offsets, segments.pixel, segments.xy_px,
         segments.normal_px, view, xy, n_samples, max(1, len(offsets)), n_segments, height, width,
         OUTSIDE=OUTSIDE_PX, BLOCK=BLOCK, **EXACT,
     )  # fmt: skip
     face, depth = query_visibility(verts, faces, view, xy, height, width, bins, near)
     sample_face_id = face[:n_samples].reshape(len(pixel), len(offsets))
-    samples = Samples(*gather_samples(center_face, pixel, sample_face_id, offsets, share))
-    outside = (part[n_samples:] for part in (view, xy, face, depth))
+    added = slivers.samples(view[n_points:], face[n_points:])
+    samples = Samples(*gather_samples(center_face, pixel, sample_face_id, offsets, share, added))
+    outside = (part[n_samples:n_points] for part in (view, xy, face, depth))
     found = find_visible_segments(verts, faces, segments, *outside)
     return AntialiasPlan(samples, *found, pixel, sample_face_id)
