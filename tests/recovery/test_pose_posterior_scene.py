@@ -51,10 +51,8 @@ def test_the_script_makes_every_row_of_the_table() -> None:
     assert printed == [row.words for row in rows] and len(rows) == 6
 
 
-@pytest.mark.parametrize(("scene", "numbers", "most"), [("calibration", 4, 80), ("robot_arm", 5, 20)])
-def test_rows_of_cameras_and_robots_are_printed(
-    scene: str, numbers: int, most: float, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize(("scene", "numbers"), [("calibration", 4), ("robot_arm", 5)])
+def test_rows_of_cameras_and_robots_are_printed(scene: str, numbers: int, capsys: pytest.CaptureFixture[str]) -> None:
     if scene == "robot_arm":
         pytest.importorskip("pytorch_kinematics", reason="pip install 'diffrender[robots]'")
     script = runpy.run_path(str(SCRIPT))
@@ -63,6 +61,5 @@ def test_rows_of_cameras_and_robots_are_printed(
     script["print_table"]([row._replace(draws=2, overrides=small)])
     line = capsys.readouterr().out.splitlines()[-1]
     found = re.fullmatch(rf"\| (.*) \| \d+ % \| \d+ % \| ([\d.]+) of {numbers} \|", line)
-    # Squares add up to their number, give or take, where errors are as large as they are said to be, and not the
-    # image's own: that of a board of squares, so small, is larger than its noise.
-    assert found is not None and found[1] == row.words and 0.1 * numbers < float(found[2]) < most
+    # Squares add up to their number, give or take, where errors are as large as they are said to be.
+    assert found is not None and found[1] == row.words and 0.1 * numbers < float(found[2]) < 20
