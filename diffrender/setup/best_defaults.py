@@ -37,7 +37,10 @@ FACES_PER_PIXEL, FEWEST_FACES, MOST_FACES = 1.0, 2_000, 12_000
 SHAPE_SIDE = 200
 # The part of the steps in which images are small and meshes are remeshed.
 SMALL_UNTIL = 0.8
-TEXTURES = (128, 2048)
+# A closed surface has four times the area of its mean outline, or more if it is hollow (Cauchy's formula), and charts
+# fill six tenths of a texture; so this many texels per pixel of the object show each where it looks into a camera.
+TEXELS_PER_PIXEL = 4 / 0.6
+TEXTURES, MULTIPLE = (128, 2048), 64
 DECAY = ExponentialOptions(final=0.1)
 DECAYING = ParameterOptions(schedule=DECAY)
 
@@ -127,14 +130,17 @@ def choose_defaults(config: FitConfig, views: Views) -> Chosen:
         reasons["mesh"] = f"the masks of {len(views)} views carve a first shape"
     elif not isinstance(config.mesh, VisualHullMesh):
         return plain
-    side = max(views.cameras.height, views.cameras.width)
+    side, shown = max(views.cameras.height, views.cameras.width), float(masks.sum((1, 2)).mean())
     if config.material is None or config.material.base_color is None:
         low, high = TEXTURES
-        resolution = min(max(2 ** math.ceil(math.log2(side)), low), high)
+        texels = MULTIPLE * math.ceil(math.sqrt(TEXELS_PER_PIXEL * shown) / MULTIPLE)
+        resolution = min(max(texels, low), high)
         texture = TextureOf[Albedo](texture=GRAY, resolution=resolution)
         material = config.material or (LambertOptions() if config.lights else UnlitOptions())
         updates["material"] = material.model_copy(update={"base_color": texture})
-        reasons["material"] = f"a texture holds more than vertices do; {resolution} texels for {side} pixels"
+        reasons["material"] = (
+            f"a texture holds more than vertices do; {resolution} x {resolution} for {shown:,.0f} pixels of the object"
+        )
     optimize = config.optimize
     scale = 1.0
     if "resolution" not in optimize.model_fields_set and side > 1.5 * SHAPE_SIDE:
@@ -153,7 +159,7 @@ def choose_defaults(config: FitConfig, views: Views) -> Chosen:
         reasons[f"optimize.{BLUR}"] = (
             "pictures are not quite sharp, and what leaks over an outline is not the surface's"
         )
-    pixels = float(masks.sum((1, 2)).mean()) * scale**2
+    pixels = shown * scale**2
     budget = round(min(max(FEWEST_FACES, FACES_PER_PIXEL * pixels), MOST_FACES))
     stop = max(1, round(SMALL_UNTIL * optimize.steps))
     remesh = RemeshScheduleOptions(most_faces=4 * budget, stop=stop, subdivide=True)
