@@ -57,6 +57,8 @@ MASK_WITH_BLUR = 0.5
 # Views per step of a hull fitted to few pictures, of which four are a small part of what the object looks like: on the
 # dinosaur .5 dB for half as much time again.
 VIEWS_OF_PICTURES, FEW_PICTURES = 8, 16
+# How often each view is compared at least while a hull becomes a shape, and steps beyond which that is not asked for.
+TIMES_PER_VIEW, MOST_STEPS = 64, 1600
 # Views per step where poses are learned: of fewer, the shape follows those of the step, and their poses follow it.
 VIEWS_FOR_POSES = 16
 # Decay rates of Adam's running means of gradients and squared gradients.
@@ -96,8 +98,9 @@ NORMAL_CONSISTENCY = 0.01
 # and pulls; without, edges may be sharper.
 NORMAL_CONSISTENCY_OF_REMESHED = 0.05
 NORMAL_CONSISTENCY_WITHOUT_LIGHT = 0.03
-# Views that the weights of remeshed shapes and their textures are for; of more, each place is seen by more of them.
-VIEWS_OF_PRIORS = 30
+# Up to so many views the weights of remeshed shapes and their textures are whole, from so many on this part of it, since
+# each place is seen by more of them. With less, dents come where surfaces are of one dark colour.
+VIEWS_OF_PRIORS, MANY_VIEWS, PART_OF_PRIORS = 30, 50, 0.2
 # The first steps, which are long, fold thin parts into themselves; some folds never come apart again.
 EARLY_NORMAL_CONSISTENCY = 12.0
 LAPLACIAN = 0.1

@@ -64,7 +64,10 @@ class OptimizeOptions(Strict, extra="allow"):
         " to 1000 numbers are; more are solved for by conjugate gradients",
     )
     steps: PositiveInt = option(
-        400, f"gradient steps; at most, and {defaults.STEPS_OF_LEAST_SQUARES} if omitted, with levenberg_marquardt"
+        400,
+        f"gradient steps; at most, and {defaults.STEPS_OF_LEAST_SQUARES} if omitted, with levenberg_marquardt. For a"
+        " shape that masks carve, if omitted, more with many views: until each was compared"
+        f" {defaults.TIMES_PER_VIEW} times, but {defaults.MOST_STEPS} at most",
     )
     minutes: PositiveFloat | None = option(
         None, "time for the steps in place of their number, which a short trial finds and scene.resolved.yaml holds"
@@ -196,8 +199,9 @@ class FitConfig(SceneParts):
         f" {defaults.NORMAL_CONSISTENCY_WITH_LARGE_STEPS:g} with large_steps, else laplacian"
         f" {defaults.LAPLACIAN:g} and normal_consistency {defaults.NORMAL_CONSISTENCY:g}; material_smoothness and"
         f" color_smoothness {defaults.SMOOTHNESS:g} if more than the colour of a material is learned, and"
-        f" {defaults.SMOOTHNESS_OF_TEXTURES:g} times the image loss for textures of remeshed vertices (of N views, more"
-        f" than {defaults.VIEWS_OF_PRIORS}, this and the vertices' own are times {defaults.VIEWS_OF_PRIORS} / N);"
+        f" {defaults.SMOOTHNESS_OF_TEXTURES:g} times the image loss for textures of remeshed vertices (this and the"
+        f" vertices' own fall from {defaults.VIEWS_OF_PRIORS} views on, to {defaults.PART_OF_PRIORS:g} of it with"
+        f" {defaults.MANY_VIEWS});"
         f" white_light {defaults.WHITE_LIGHT:g} if its colour is learned together with that of a light",
     )
     progress: ProgressOptions = option(ProgressOptions(), "pictures and videos of the fit")

@@ -17,12 +17,14 @@ from diffrender.config.scene_dependent_defaults import (
     FEW_PICTURES,
     GRAY,
     LEAST_SIDE_OF_LEAST_SQUARES,
+    MOST_STEPS,
     STEPS_OF_LEAST_SQUARES,
     STEPS_PER_SIZE,
+    TIMES_PER_VIEW,
     VIEWS_FOR_POSES,
     VIEWS_OF_PICTURES,
 )
-from diffrender.config.schema import FitConfig, ResolutionOptions
+from diffrender.config.schema import FitConfig, OptimizeOptions, ResolutionOptions
 from diffrender.scene.target_views import Views
 from diffrender.setup.epipolar_tangents import measure_camera_errors
 from diffrender.setup.exposure import BLUR
@@ -132,16 +134,18 @@ def choose_defaults(config: FitConfig, views: Views) -> Chosen:
         return plain
     side, shown = max(views.cameras.height, views.cameras.width), float(masks.sum((1, 2)).mean())
     if config.material is None or config.material.base_color is None:
-        low, high = TEXTURES
-        texels = MULTIPLE * math.ceil(math.sqrt(TEXELS_PER_PIXEL * shown) / MULTIPLE)
-        resolution = min(max(texels, low), high)
-        texture = TextureOf[Albedo](texture=GRAY, resolution=resolution)
+        texture = _texture_for(shown)
         material = config.material or (LambertOptions() if config.lights else UnlitOptions())
         updates["material"] = material.model_copy(update={"base_color": texture})
-        reasons["material"] = (
-            f"a texture holds more than vertices do; {resolution} x {resolution} for {shown:,.0f} pixels of the object"
+        size = f"{texture.resolution} x {texture.resolution}"
+        reasons["material"] = f"a texture holds more than vertices do; {size} for {shown:,.0f} pixels of the object"
+    optimize = _with_steps(config.optimize, len(views))
+    if optimize is not config.optimize:
+        updates["optimize"] = optimize
+        times = optimize.steps * (optimize.batch_size or len(views)) // len(views)
+        reasons["optimize.steps"] = (
+            f"shapes that many views show need more; each of {len(views)} is compared {times} times"
         )
-    optimize = config.optimize
     scale = 1.0
     if "resolution" not in optimize.model_fields_set and side > 1.5 * SHAPE_SIDE:
         scale = 2.0 ** round(math.log2(SHAPE_SIDE / side))
@@ -169,6 +173,21 @@ def choose_defaults(config: FitConfig, views: Views) -> Chosen:
     )
     shape = ParameterOptions(remesh=remesh, schedule=DECAY)
     return Chosen(config.model_copy(update=updates), reasons, shape, DECAYING)
+
+
+def _texture_for(pixels: float) -> TextureOf[Albedo]:
+    """Return a gray texture for an object of so many pixels."""
+    texels = MULTIPLE * math.ceil(math.sqrt(TEXELS_PER_PIXEL * pixels) / MULTIPLE)
+    return TextureOf[Albedo](texture=GRAY, resolution=min(max(texels, TEXTURES[0]), TEXTURES[1]))
+
+
+def _with_steps(optimize: OptimizeOptions, n_views: int) -> OptimizeOptions:
+    """Return the options with more steps, if the file leaves their number open and there are many views."""
+    wanted = math.ceil(TIMES_PER_VIEW * n_views / (optimize.batch_size or n_views))
+    is_open = optimize.method == "adam" and not optimize.model_fields_set & {"steps", "minutes"}
+    if not is_open or wanted <= optimize.steps:
+        return optimize
+    return optimize.model_copy(update={"steps": min(wanted, MOST_STEPS)})
 
 
 def _shows_blur(config: FitConfig) -> bool:

@@ -16,6 +16,7 @@ from diffrender.config.options.parameters import ParameterOptions
 from diffrender.config.scene_dependent_defaults import (
     EARLY_NORMAL_CONSISTENCY,
     LAPLACIAN,
+    MANY_VIEWS,
     MASK_WITH_BLUR,
     NORMAL_CONSISTENCY,
     NORMAL_CONSISTENCY_OF_REMESHED,
@@ -23,6 +24,7 @@ from diffrender.config.scene_dependent_defaults import (
     NORMAL_CONSISTENCY_WITHOUT_LIGHT,
     SMOOTHNESS,
     SMOOTHNESS_OF_TEXTURES,
+    PART_OF_PRIORS,
     VIEWS_OF_PRIORS,
     WHITE_LIGHT,
 )
@@ -83,7 +85,8 @@ def default_loss(
         material is learned beyond its colour, or a colour together with the light, many solutions look the same, and
         priors prefer the simple ones. views: the more, the less what they do not show is left to smoothness.
     """
-    doubt = min(1.0, VIEWS_OF_PRIORS / len(views))
+    share = min(max((len(views) - VIEWS_OF_PRIORS) / (MANY_VIEWS - VIEWS_OF_PRIORS), 0.0), 1.0)
+    doubt = 1 - share * (1 - PART_OF_PRIORS)
     paths = {path: ParameterPath.parse(canonical_path(scene, views.cameras, path)) for path in parameters}
     kinds = {parts: kind_of(scene, views.cameras, path) for path, parts in paths.items()}
     of_materials = {parts.field: kind for parts, kind in kinds.items() if parts.part == "material"}

@@ -15,10 +15,10 @@ from diffrender.config.options.parameters import ParameterOptions
 from diffrender.config.resolved import format_resolved
 from diffrender.config.scene_dependent_defaults import (
     EARLY_NORMAL_CONSISTENCY,
+    MOST_STEPS,
     NORMAL_CONSISTENCY_OF_REMESHED,
     NORMAL_CONSISTENCY_WITHOUT_LIGHT,
     SMOOTHNESS_OF_TEXTURES,
-    VIEWS_OF_PRIORS,
 )
 from diffrender.errors import ConfigError, DataError
 from diffrender.geometry.primitives import bumpy_sphere
@@ -111,6 +111,11 @@ def test_faces_and_first_images_follow_the_pixels(tmp_path: Path) -> None:
     assert resolution is not None and (resolution.scale, resolution.until) == (0.5, 320)
     assert setup.fit_views.masks is not None
     pixels = float(setup.fit_views.masks.sum((1, 2)).mean()) / 4
+    (item,) = setup.scene.objects.values()
+    assert isinstance(item.material, Unlit) and isinstance(item.material.base_color, Texture)
+    # Four times the area of the outlines, and some room between charts.
+    texels = item.material.base_color.texels.shape[0] * item.material.base_color.texels.shape[1]
+    assert 5 < texels / (4 * pixels) < 10
     remesh = shape_of(setup).remesh
     assert remesh is not None and remesh.most_faces == pytest.approx(4 * pixels, abs=4)
     assert built(tmp_path, "optimize: {resolution: null}").config.optimize.resolution is None
@@ -209,15 +214,25 @@ def test_shapes_are_smoother_where_pictures_show_normals(tmp_path: Path) -> None
     assert (unlit, lit) == (NORMAL_CONSISTENCY_WITHOUT_LIGHT, NORMAL_CONSISTENCY_OF_REMESHED) and unlit < lit
 
 
-@pytest.mark.parametrize("count", [VIEWS_OF_PRIORS, 2 * VIEWS_OF_PRIORS])
-def test_what_many_views_show_is_left_less_to_smoothness(tmp_path: Path, count: int) -> None:
+@pytest.mark.parametrize(("count", "share"), [(30, 1.0), (40, 0.6), (50, 0.2), (55, 0.2)])
+def test_what_many_views_show_is_left_less_to_smoothness(tmp_path: Path, count: int, share: float) -> None:
     write(tmp_path, 32, count)
     setup = built(tmp_path, "targets: {path: ., test_every: null}")
-    share = VIEWS_OF_PRIORS / len(setup.fit_views)
-    assert share == VIEWS_OF_PRIORS / count
+    assert len(setup.fit_views) == count
     found = weights(setup)
     assert found["normal_consistency"] == pytest.approx(share * NORMAL_CONSISTENCY_WITHOUT_LIGHT)
     assert found["color_smoothness"] == pytest.approx(share * SMOOTHNESS_OF_TEXTURES)
+
+
+def test_each_of_many_views_is_compared_as_often(tmp_path: Path) -> None:
+    write(tmp_path, 32, 40)
+    text = "targets: {path: ., test_every: null}\n"
+    setup = built(tmp_path, text)
+    assert setup.config.optimize.steps == 64 * 40 / 4 and "compared 64 times" in setup.reasons["optimize.steps"]
+    assert shape_of(setup).remesh.stop == 512
+    assert built(tmp_path, text + "optimize: {batch_size: 8}").config.optimize.steps == 400
+    assert built(tmp_path, text + "optimize: {batch_size: 1}").config.optimize.steps == MOST_STEPS
+    assert built(tmp_path, text + "optimize: {steps: 7}").config.optimize.steps == 7
 
 
 def test_a_term_of_the_default_keeps_the_options_that_a_file_leaves_out(tmp_path: Path) -> None:
