@@ -98,8 +98,8 @@ NORMAL_CONSISTENCY = 0.01
 # and pulls; without, edges may be sharper.
 NORMAL_CONSISTENCY_OF_REMESHED = 0.05
 NORMAL_CONSISTENCY_WITHOUT_LIGHT = 0.03
-# Up to so many views the weights of remeshed shapes and their textures are whole, from so many on this part of it, since
-# each place is seen by more of them. With less, dents come where surfaces are of one dark colour.
+# Up to so many views the weights of remeshed shapes and their textures are whole, and from so many on a part of them:
+# more views see each place. With a smaller part, dents come where a surface is of one dark colour.
 VIEWS_OF_PRIORS, MANY_VIEWS, PART_OF_PRIORS = 30, 50, 0.2
 # The first steps, which are long, fold thin parts into themselves; some folds never come apart again.
 EARLY_NORMAL_CONSISTENCY = 12.0
