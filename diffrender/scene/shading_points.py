@@ -56,7 +56,7 @@ class VertexFrames:
     def shows_backs(self, cameras: Cameras) -> bool:
         """Return whether backs of faces may be seen: unless the surface is outward and cameras are outside.
 
-        A camera is if its near plane does not cut the surface's box, which it also does where a surface is cut open.
+        A camera is outside if its near plane misses the surface's box; a surface cut open shows backs too.
         """
         if not self.is_outward:
             return True
