@@ -62,6 +62,19 @@ def test_unchanged_by_rigid_motion_and_scale(name):
         torch.testing.assert_close(measure(name, (vertices * factor, faces)), value)
 
 
+@pytest.mark.parametrize("factor", [1e-6, 1e6])
+@pytest.mark.parametrize("name", NAMES)
+def test_any_unit_has_the_same_value_and_gradient_in_float32(name, factor):
+    def value_and_gradient(scale):
+        # As fine as fits end: fourth powers of edges of 1e-8 are below the range of float32.
+        vertices, faces = bumpy(5)
+        vertices = (scale * vertices).float().requires_grad_()
+        value = measure(name, (vertices, faces))
+        return value.detach(), scale * torch.autograd.grad(value, vertices)[0]
+
+    torch.testing.assert_close(value_and_gradient(factor), value_and_gradient(1.0), rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_positive_gradient_right_and_a_step_down_lowers_it(name):
     vertices, faces = bumpy(1)

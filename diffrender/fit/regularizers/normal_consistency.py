@@ -9,7 +9,7 @@ from torch import Tensor
 
 from diffrender.fit.deterministic_reduce import deterministic_mean
 from diffrender.fit.objective import Regularizer
-from diffrender.fit.regularizers.regularizer_units import SHORTEST, USUAL_FACES
+from diffrender.fit.regularizers.regularizer_units import SHORTEST, USUAL_FACES, mean_squared_radius
 from diffrender.geometry.normals import face_normals
 from diffrender.scene.joined_parts import surface_meshes
 from diffrender.scene.mesh import Mesh
@@ -34,7 +34,8 @@ class NormalConsistency(Regularizer):
 
 
 def _bending(mesh: Mesh) -> Tensor:
-    normal = face_normals(mesh.vertices, mesh.faces)
+    # In radii of the mesh: fourth powers of its edges exceed the range of float32 in small or large units.
+    normal = face_normals(mesh.vertices / mean_squared_radius(mesh).sqrt(), mesh.faces)
     length_squared = normal.square().sum(1, keepdim=True)
     typical_squared = deterministic_mean(length_squared.detach())
     smallest_squared = (SLIVER**2 * typical_squared).clamp_min(SHORTEST**2)
