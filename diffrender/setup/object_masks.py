@@ -22,12 +22,13 @@ from diffrender.setup.standing_object import StandingObject, find_standing_objec
 SIDE = 160
 # Fewer pictures do not tell depths.
 FEWEST = 8
-# In small pixels: how far outlines may be off; pixels farther inside or outside are taken as certain.
-UNCERTAIN = 3
+# In small pixels: outlines by depth are up to so far outside of the true ones, since the squares that are compared
+# reach over them; those of all views in common are so far off inside and outside; and so far, in masks of colours.
+FAT, INSIDE, OUTSIDE, UNCERTAIN = 5, 3, 1, 2
 # So many views may deny a point that the others see as the object.
 DENYING = 2
-# The part of the uncertain ground of a picture in which its colours are smoothed, by noise.
-SMOOTH_PX = 0.5
+# Standard deviations of the blurs that take noise from colours, and stairs from outlines, in pixels.
+SMOOTH_PX, OUTLINE_PX = 0.5, 0.7
 # Masks overlap with what they have in common in space as much in usual pictures, or are not masks of one thing.
 COMMON = 0.75
 
@@ -102,7 +103,7 @@ def _small_masks(views: Views, depths: DepthMaps, found: StandingObject, n_fit: 
         on = reliable[view] & found.contains(points[view])
         flat = reliable[view] & ~on & (found.heights(points[view]) < 0.5 * found.thick)
         ground = ~reach | (flat & ~ndimage.binary_dilation(on))
-        return on & ndimage.binary_erosion(reach, iterations=UNCERTAIN), ground
+        return on & ndimage.binary_erosion(reach, iterations=FAT), ground
 
     def first(view: int) -> np.ndarray:
         return random_walk(_smooth(images[view]), *seeds(view))
@@ -114,8 +115,8 @@ def _small_masks(views: Views, depths: DepthMaps, found: StandingObject, n_fit: 
 
     def second(view: int) -> np.ndarray:
         inside, ground = seeds(view)
-        ground |= ~ndimage.binary_dilation(common[view], iterations=2)
-        inside |= ndimage.binary_erosion(common[view], iterations=UNCERTAIN)
+        ground |= ~ndimage.binary_dilation(common[view], iterations=OUTSIDE)
+        inside |= ndimage.binary_erosion(common[view], iterations=INSIDE)
         return random_walk(_smooth(images[view]), inside & ~ground, ground)
 
     return np.stack(of_all_views(second, len(views))), common
@@ -132,7 +133,7 @@ def _refine(views: Views, masks: np.ndarray) -> np.ndarray:
     )[:, 0].numpy()
     if scale <= 1:
         return large
-    margin = max(1, round(1.5 * scale))
+    margin = max(1, round(UNCERTAIN * scale))
 
     def refined(view: int) -> np.ndarray:
         inside = large[view] > 0.5
@@ -141,7 +142,7 @@ def _refine(views: Views, masks: np.ndarray) -> np.ndarray:
             ndimage.binary_erosion(inside, iterations=margin, border_value=1),
             ~ndimage.binary_dilation(inside, iterations=margin),
         )
-        return ndimage.gaussian_filter((share > 0.5).astype(np.float32), 0.7)
+        return ndimage.gaussian_filter((share > 0.5).astype(np.float32), OUTLINE_PX)
 
     return np.stack(of_all_views(refined, len(views)))
 

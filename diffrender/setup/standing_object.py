@@ -21,8 +21,9 @@ LOWEST = 0.6
 SHARE_OF_PLANE, SHARE_OF_CAMERAS = 0.15, 0.9
 # Points from which a plane is found, and triples of them that are tried.
 SAMPLES, TRIPLES = 20_000, 600
-# Points are seen through if a picture shows what is so much farther; so many pictures may be wrong.
-BEHIND, WRONG = 0.02, 2
+# Points are seen through if a picture shows what is so much farther, and seen if it shows about their depth; so many
+# pictures may be wrong.
+BEHIND, NOISE, WRONG = 0.006, 0.008, 2
 # A point of the surface is seen at its depth in so many pictures.
 SURFACE_SEEN = 3
 # The object is about the middle, and its surface has at least so many grid points.
@@ -33,24 +34,25 @@ class StandingObject(NamedTuple):
     """What is around the middle of a scene and apart from the rest.
 
     points: [P, 3] grid points that are inside, or of which no picture tells that they are outside.
-    is_surface: [G, G, G] bool grid points on its surface, or next to one; low: [3] the grid's first point.
+    is_near: [G, G, G] bool, these and their neighbours. low: [3] the grid's first point.
     cell: distance of neighbouring grid points.
     plane: a point [3] and the unit normal [3] of the plane that it stands on; None if there is none.
+    thick: up to this height above the plane depths do not tell the two apart.
     """
 
     points: np.ndarray
-    is_surface: np.ndarray
+    is_near: np.ndarray
     low: np.ndarray
     cell: float
     plane: tuple[np.ndarray, np.ndarray] | None
     thick: float
 
     def contains(self, points: np.ndarray) -> np.ndarray:
-        """Return which of `points` [..., 3] are on the object's surface: [...] bool."""
+        """Return which of `points` [..., 3] are of the object: [...] bool."""
         index = np.round((points - self.low) / self.cell).astype(np.int64)
         is_inside = ((index >= 0) & (index < GRID)).all(-1)
         x, y, z = np.moveaxis(index.clip(0, GRID - 1), -1, 0)
-        return is_inside & self.is_surface[x, y, z] & (self.heights(points) > LOWEST * self.thick)
+        return is_inside & self.is_near[x, y, z] & (self.heights(points) > LOWEST * self.thick)
 
     def heights(self, points: np.ndarray) -> np.ndarray:
         """Return the heights of `points` [..., 3] above the plane that it stands on; infinite without any."""
@@ -63,8 +65,6 @@ def find_standing_object(cameras: Cameras, depths: DepthMaps, middle: np.ndarray
     Source: free space from depths as in B. Curless, M. Levoy, "A volumetric method for building complex models from
     range images" (1996).
     """
-    from scipy import ndimage
-
     eyes = cameras.positions_w().numpy()
     distance = float(np.median(np.linalg.norm(eyes - middle, axis=1)))
     reliable = depths.is_reliable.numpy()
@@ -75,15 +75,34 @@ def find_standing_object(cameras: Cameras, depths: DepthMaps, middle: np.ndarray
     thick = THICK * distance
     plane = _find_plane(points, eyes, thick)
     half = REACH * distance
+    found = _carve(cameras, depths, middle, half, distance, plane)
+    if found is None:
+        return None
+    # Once more around what was found, on a finer grid.
+    low, high = found.points.min(0) - 2 * found.cell, found.points.max(0) + 2 * found.cell
+    return _carve(cameras, depths, (low + high) / 2, float((high - low).max()) / 2, distance, plane) or found
+
+
+def _carve(
+    cameras: Cameras,
+    depths: DepthMaps,
+    middle: np.ndarray,
+    half: float,
+    distance: float,
+    plane: tuple[np.ndarray, np.ndarray] | None,
+) -> StandingObject | None:
+    """Return the object in a cube about the `middle`, of so long half sides."""
+    from scipy import ndimage
+
+    thick = THICK * distance
     axis = np.linspace(-half, half, GRID)
-    grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3) + middle
+    grid = (np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3) + middle).astype(np.float32)
     cell = float(axis[1] - axis[0])
-    grid = grid.astype(np.float32)
-    through, on, seen = _votes(cameras, depths, grid, max(BEHIND * distance, 1.2 * cell), 0.75 * cell)
-    usable = (np.linalg.norm(grid - middle, axis=1) < half) & (_heights(grid, plane) > thick)
-    usable &= seen >= 0.5 * len(cameras)
-    shape = (GRID, GRID, GRID)
-    surface = (usable & (on >= SURFACE_SEEN) & (through <= on)).reshape(shape)
+    through, on, seen = _votes(
+        cameras, depths, grid, max(BEHIND * distance, 1.2 * cell), max(0.75 * cell, NOISE * distance)
+    )
+    usable = (_heights(grid, plane) > thick) & (seen >= 0.5 * len(cameras))
+    surface = (usable & (on >= SURFACE_SEEN) & (through <= on)).reshape(GRID, GRID, GRID)
     label, count = ndimage.label(surface, np.ones((3, 3, 3)))
     if not count:
         return None
@@ -92,12 +111,12 @@ def find_standing_object(cameras: Cameras, depths: DepthMaps, middle: np.ndarray
     part = label == 1 + int(weight[1:].argmax())
     if part.sum() < SMALLEST:
         return None
-    solid, _ = ndimage.label((usable & (through <= WRONG)).reshape(shape) | part)
+    solid, _ = ndimage.label((usable & (through <= WRONG)).reshape(surface.shape) | part)
     solid = solid == np.bincount(solid[part]).argmax()
     low = (middle - half).astype(np.float32)
     if plane is not None:
         solid |= _foot(grid, low, cell, solid, plane, thick)
-    return StandingObject(grid[solid.ravel()], ndimage.binary_dilation(part), low, cell, plane, thick)
+    return StandingObject(grid[solid.ravel()], ndimage.binary_dilation(solid), low, cell, plane, thick)
 
 
 def _foot(
