@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,8 @@ BEHIND, NOISE, WRONG = 0.006, 0.008, 2
 SURFACE_SEEN = 3
 # The object is about the middle, and its surface has at least so many grid points.
 CENTRAL, SMALLEST = 0.15, 40
+# How far the object may reach beyond what is seen of its surface, of the size of that.
+MARGIN = 0.15
 
 
 class StandingObject(NamedTuple):
@@ -111,7 +114,11 @@ def _carve(
     part = label == 1 + int(weight[1:].argmax())
     if part.sum() < SMALLEST:
         return None
-    solid, _ = ndimage.label((usable & (through <= WRONG)).reshape(surface.shape) | part)
+    # What no picture sees through may go on for ever: not beyond its surface.
+    box = np.zeros_like(part)
+    ends = [(int(i.min()), int(i.max()), math.ceil(MARGIN * np.ptp(i))) for i in np.nonzero(part)]
+    box[tuple(slice(max(0, first - margin), last + margin + 1) for first, last, margin in ends)] = True
+    solid, _ = ndimage.label((usable & (through <= WRONG)).reshape(part.shape) & box | part)
     solid = solid == np.bincount(solid[part]).argmax()
     low = (middle - half).astype(np.float32)
     if plane is not None:
