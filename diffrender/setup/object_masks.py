@@ -34,7 +34,7 @@ COMMON = 0.75
 
 
 class ObjectMasks(NamedTuple):
-    """fit, heldout: views with masks; None if no object was found. why: the reason then."""
+    """fit, heldout: views with masks; None if no object was found. why: the reason then, or of held-out ones."""
 
     fit: Views | None
     heldout: Views | None
@@ -53,7 +53,8 @@ def find_object_masks(fit: Views, heldout: Views | None) -> ObjectMasks:
     sight = sight_of_views(fit)
     if not sight.is_met or sight.is_narrow:
         return ObjectMasks(None, None, "its cameras do not look at one place from several sides")
-    views = fit if heldout is None else concatenate_views(fit, heldout)
+    is_alike = heldout is not None and heldout.images.shape[1:] == fit.images.shape[1:]
+    views = concatenate_views(fit, heldout) if heldout is not None and is_alike else fit
     small, middle = _shrink(views), sight.point.float()
     depths = sweep_depths(small, len(fit), middle)
     seen = DepthMaps(*(part[: len(fit)] for part in depths))
@@ -68,7 +69,10 @@ def find_object_masks(fit: Views, heldout: Views | None) -> ObjectMasks:
         return ObjectMasks(None, None, why)
     full = torch.from_numpy(_refine(views, masks)).to(views.images)
     masked = replace(fit, masks=full[: len(fit)])
-    return ObjectMasks(masked, None if heldout is None else replace(heldout, masks=full[len(fit) :]))
+    if heldout is not None and is_alike:
+        return ObjectMasks(masked, replace(heldout, masks=full[len(fit) :]))
+    why = "" if heldout is None else "held-out views have no masks, since their images have another size"
+    return ObjectMasks(masked, heldout, why)
 
 
 def composite(views: Views, background: tuple[float, float, float]) -> Views:

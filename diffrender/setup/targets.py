@@ -115,7 +115,8 @@ def _with_object_masks(
         " what it stands on; `diffrender check` draws them; give your own if they are wrong, or"
         " `targets: {masks: false}`"
     )
-    return composite(found, background), None if of_heldout is None else composite(of_heldout, background), [note]
+    heldout = of_heldout if of_heldout is None or of_heldout.masks is None else composite(of_heldout, background)
+    return composite(found, background), heldout, [note, why] if why else [note]
 
 
 def _most_parts(config: FitConfig) -> int | None:

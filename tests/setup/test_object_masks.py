@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from diffrender.config.load import parse_config
+from diffrender.config.options.meshes import VisualHullMesh
+from diffrender.config.resolved import format_resolved
+from diffrender.errors import DataError
 from diffrender.geometry.primitives import Triangles, bumpy_sphere, icosphere
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
@@ -18,8 +23,11 @@ from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 from diffrender.setup.depth_sweep import sweep_depths
+from diffrender.setup.fit_setup import build_fit
 from diffrender.setup.object_masks import composite, find_object_masks
 from diffrender.setup.standing_object import find_standing_object
+from diffrender.writers.cameras import write_transforms
+from diffrender.writers.images.png import write_png
 
 FLOOR = -0.9
 MIDDLE = torch.zeros(3)
@@ -81,6 +89,12 @@ def test_a_ball_on_a_table_in_front_of_clutter_gets_masks_also_in_held_out_views
     assert float(overlap(found.heldout.masks, true[held]).min()) > 0.9
 
 
+def test_held_out_views_of_another_size_stay_without_masks_and_it_is_told() -> None:
+    views, other = pictures(table_scene(ball=BALL), orbit()), pictures(table_scene(ball=BALL), orbit(3, 100))
+    found = find_object_masks(views, other)
+    assert found.fit is not None and found.heldout is other and "another size" in found.why
+
+
 def test_depths_that_are_called_reliable_are_those_of_the_scene() -> None:
     cameras = orbit()
     views = pictures(table_scene(ball=BALL), cameras)
@@ -139,3 +153,35 @@ def test_what_a_mask_hides_becomes_the_background() -> None:
     over = composite(replace(views, masks=masks), (0.2, 0.4, 0.6))
     assert over.is_composited and over.images[0, 0, 0].tolist() == pytest.approx([0.2, 0.4, 0.6])
     assert torch.equal(over.images[0, 1, 1], views.images[0, 1, 1])
+
+
+def write(folder: Path, scene: Scene, cameras: Cameras) -> None:
+    views = pictures(scene, cameras)
+    for name, image in zip(views.names, views.images, strict=True):
+        write_png(folder / name, image)
+    write_transforms(folder / "transforms.json", cameras, views.names)
+
+
+def test_a_fit_of_pictures_without_masks_starts_from_a_hull_and_is_read_back(tmp_path: Path) -> None:
+    write(tmp_path, table_scene(ball=BALL), orbit(size=96))
+    setup = build_fit(parse_config("targets: {path: .}", tmp_path))
+    assert isinstance(setup.config.mesh, VisualHullMesh) and setup.config.targets.find_masks
+    assert setup.fit_views.is_composited and setup.heldout_views is not None and setup.heldout_views.masks is not None
+    assert any("found, by its depth" in note and "masks: false" in note for note in setup.notes)
+    size = setup.scene.objects["object"].mesh.vertices.abs().amax()
+    assert 0.6 < float(size) < 1.4
+    again = build_fit(parse_config(format_resolved(setup.config, setup.reasons), tmp_path))
+    assert again.config == setup.config
+    assert setup.fit_views.masks is not None and again.fit_views.masks is not None
+    assert torch.equal(again.fit_views.masks, setup.fit_views.masks)
+
+
+def test_masks_are_looked_for_where_a_hull_may_be_carved_or_they_are_asked_for(tmp_path: Path) -> None:
+    write(tmp_path, table_scene(), orbit(size=96))
+    told = "nothing in the middle of its pictures is apart"
+    setup = build_fit(parse_config("targets: {path: .}", tmp_path))
+    assert setup.fit_views.masks is None and any(told in note for note in setup.notes)
+    for text in ("targets: {path: ., masks: false}", "targets: {path: .}\nmesh: {init: sphere}"):
+        assert not any(told in note for note in build_fit(parse_config(text, tmp_path)).notes)
+    with pytest.raises(DataError, match=f"masks cannot be found: .*{told}.*remove `targets.find_masks`"):
+        build_fit(parse_config("targets: {path: ., find_masks: true}\nmesh: {init: sphere}", tmp_path))
