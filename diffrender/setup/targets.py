@@ -23,6 +23,7 @@ from diffrender.scene.target_views import Views
 from diffrender.setup.backdrop import find_backdrop, with_masks
 from diffrender.setup.camera_poses import doubt_poses
 from diffrender.setup.local_origin import Origin
+from diffrender.setup.object_masks import composite, find_object_masks
 from diffrender.setup.region import InitRegion, region_of_box, region_of_views, sight_of_views, to_triple
 from diffrender.setup.synthetic_targets import build_relit, render_targets, with_times
 
@@ -75,12 +76,13 @@ def build_targets(config: FitConfig) -> Targets:
     has_found = False
     if options.path is not None and fit.masks is None and find:
         fit, heldout, backdrop, found = _with_found_masks(fit, heldout, _most_parts(config))
-        notes += [f"{Path(options.path).name}: {note}" for note in found]
-        if options.find_masks and backdrop is None:
-            what = "; ".join(found) or "its pictures have no backdrop of one colour"
-            raise DataError(f"{options.path}: masks cannot be found: {what}; remove `targets.find_masks`")
         background = background if is_stated or backdrop is None else backdrop
-        has_found = backdrop is not None
+        if backdrop is None and not found and (options.find_masks or _carves(config)):
+            fit, heldout, found = _with_object_masks(fit, heldout, background)
+        has_found = fit.masks is not None
+        if options.find_masks and not has_found:
+            raise DataError(f"{options.path}: masks cannot be found: {'; '.join(found)}; remove `targets.find_masks`")
+        notes += [f"{Path(options.path).name}: {note}" for note in found]
     doubt = None if options.path is None else doubt_poses(fit, origin, aabb)
     if options.path is not None and doubt is not None:
         notes.append(f"{Path(options.path).name}: {doubt}")
@@ -93,6 +95,28 @@ def build_targets(config: FitConfig) -> Targets:
     near = config.render.near or NEAR * place.region.radius
     fit, heldout = _with_near(fit, near), None if heldout is None else _with_near(heldout, near)
     return Targets(fit, heldout, place._replace(views=fit), background, scene, relit, tuple(notes), has_found, cameras)
+
+
+def _carves(config: FitConfig) -> bool:
+    """Whether the one object of the scene is carved out of masks, if there are any."""
+    is_alone = config.objects is None and config.pose is None and config.from_run is None
+    return is_alone and isinstance(config.mesh, VisualHullMesh | None)
+
+
+def _with_object_masks(
+    fit: Views, heldout: Views | None, background: tuple[float, float, float]
+) -> tuple[Views, Views | None, list[str]]:
+    """Return the views with masks of what all look at, over the `background`, and notes; unchanged without any."""
+    found, of_heldout, why = find_object_masks(fit, heldout)
+    if found is None:
+        return fit, heldout, [f"it has no masks, and its pictures have no backdrop of one colour; {why}"]
+    note = (
+        "it has no masks: those of the object that all pictures look at are found, by its depth and colours, without"
+        " what it stands on; `diffrender check` draws them; give your own if they are wrong, or"
+        " `targets: {masks: false}`"
+    )
+    heldout = of_heldout if of_heldout is None or of_heldout.masks is None else composite(of_heldout, background)
+    return composite(found, background), heldout, [note, why] if why else [note]
 
 
 def _most_parts(config: FitConfig) -> int | None:

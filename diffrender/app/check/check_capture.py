@@ -214,7 +214,9 @@ def _print(
     console.print(Text.assemble("\n  ", ("diffrender check ", "dim"), (name, "bold"), "\n"))
     console.print(view_table(rows))
     seen = _directions_seen(views)
-    masks = NO_MASKS if views.masks is None else "found in front of a backdrop" if checked.has_found_masks else ""
+    masks = (
+        NO_MASKS if views.masks is None else "found in the pictures, see the note" if checked.has_found_masks else ""
+    )
     facts = [("read at", f"{max(views.cameras.height, views.cameras.width)} pixels of the long side")]
     facts += [("masks", masks)] if masks else []
     if seen is not None:

@@ -112,8 +112,9 @@ class TargetsOptions(Strict):
     )
     find_masks: bool | None = option(
         None,
-        "whether to find masks of what is in front of a backdrop of one colour; if omitted: if there are no others and"
-        " `background` is not given, or the mesh is a visual hull",
+        "whether to find masks of what is in front of a backdrop of one colour or, without one, of what all pictures"
+        " look at, by its depth; if omitted: if there are no others and `background` is not given, or the mesh is a"
+        " visual hull; by depth only if the mesh is left open or is one",
     )
 
     fps: PositiveFloat | None = option(

@@ -1,0 +1,157 @@
+"""Depths of pixels from how neighbouring pictures look through planes at many depths: a plane sweep."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample, normalize, pad
+
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.target_views import Views
+from diffrender.threads import kernel_threads, threads_to_kernels
+
+T = TypeVar("T")
+
+# Neighbours of a picture, as seen from the middle: about so many degrees away, in any case between the two.
+NEIGHBOURS, USUAL_DEG, LEAST_DEG, MOST_DEG = 4, 12.0, 3.0, 45.0
+# Of these so many, the best, must look alike: others do not see what it sees.
+AGREEING = 2
+# Half the side in pixels of the squares that are compared.
+REACH_PX = 2
+# Depths between these multiples of the distance to the middle, evenly in their inverse, about a pixel apart.
+NEAREST, FARTHEST = 0.4, 6.0
+FEWEST_PLANES, MOST_PLANES = 32, 128
+# Squares of less variance in sRGB show nothing.
+FLAT = 1e-5
+# A depth is reliable if squares correlate so well and so many neighbours find it too, up to this relative difference.
+ALIKE, CONFIRMED, SAME = 0.7, 2, 0.03
+
+
+class DepthMaps(NamedTuple):
+    """Depths of N pictures.
+
+    depth: [N, H, W] along the view. points: [N, H, W, 3] in the world. is_reliable: [N, H, W] bool.
+    """
+
+    depth: Tensor
+    points: Tensor
+    is_reliable: Tensor
+
+
+def sweep_depths(views: Views, sources: int, middle: Tensor) -> DepthMaps:
+    """Return the depths at which squares of small `views` look like those of neighbours.
+
+    views: with images in sRGB. sources: only the first so many are neighbours of others.
+    middle: [3], what all look at.
+    Source: R. Collins, "A space-sweep approach to true multi-image matching" (1996); correlation and the best of
+    several neighbours as in Y. Furukawa, C. Hernandez, "Multi-view stereo: a tutorial" (2015).
+    """
+    cameras, gray = views.cameras, views.images.mean(-1)
+    neighbours = _neighbours(cameras, sources, middle)
+    maps = of_all_views(lambda view: _sweep(cameras, gray, view, neighbours[view], middle), len(views))
+    depth, alike, points = (torch.stack(parts) for parts in zip(*maps, strict=True))
+    found = torch.zeros_like(depth)
+    for view, others in enumerate(neighbours):
+        for other in others:
+            x, y, far = cameras.select([other]).world_to_pixels(points[view].flatten(0, 1))[0].unbind(1)
+            column, row = (x.nan_to_num(-1).floor().long(), y.nan_to_num(-1).floor().long())
+            is_inside = (column >= 0) & (column < cameras.width) & (row >= 0) & (row < cameras.height)
+            theirs = depth[other][row.clamp(0, cameras.height - 1), column.clamp(0, cameras.width - 1)]
+            is_same = is_inside & ((far / theirs - 1).abs() < SAME)
+            found[view] += is_same.reshape(found[view].shape)
+    return DepthMaps(depth, points, (alike > ALIKE) & (found >= CONFIRMED) & views.known_pixels)
+
+
+def of_all_views(function: Callable[[int], T], count: int) -> list[T]:
+    """Return `function` of each view, on all kernel threads."""
+    n_threads = kernel_threads()
+    with threads_to_kernels(n_threads), ThreadPoolExecutor(n_threads) as pool:
+        return list(pool.map(function, range(count)))
+
+
+def _neighbours(cameras: Cameras, sources: int, middle: Tensor) -> list[list[int]]:
+    """Return for each camera those among the first `sources` that see the middle from about USUAL_DEG away."""
+    towards = normalize(cameras.positions_w() - middle, dim=1).double()
+    angle = torch.rad2deg(torch.arccos((towards @ towards[:sources].T).clamp(-1, 1)))
+    is_usable = (angle >= LEAST_DEG) & (angle <= MOST_DEG)
+    cost = (angle - USUAL_DEG).abs().where(is_usable, torch.inf)
+    order = cost.argsort(dim=1, stable=True)[:, :NEIGHBOURS]
+    return [[int(i) for i in row if is_usable[view, i]] for view, row in enumerate(order)]
+
+
+def _sweep(
+    cameras: Cameras, gray: Tensor, view: int, neighbours: list[int], middle: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return depth [H, W], correlation [H, W] and points [H, W, 3] of a picture among `gray` [N, H, W]."""
+    height, width = gray.shape[1:]
+    camera = cameras.select([view])
+    column, row = torch.meshgrid(torch.arange(width) + 0.5, torch.arange(height) + 0.5, indexing="xy")
+    origin, direction = camera.rays(torch.stack([column, row], -1).reshape(1, -1, 2))
+    direction = direction / (direction * camera.cam_from_world[:, 2:3, :3]).sum(-1, keepdim=True)
+    eye = camera.positions_w()
+    distance = float((middle - eye).norm())
+    disparity = float(camera.focal_px.mean()) * math.radians(USUAL_DEG) * (1 / NEAREST - 1 / FARTHEST)
+    count = round(min(max(FEWEST_PLANES, disparity), MOST_PLANES))
+    inverse = torch.linspace(1 / NEAREST, 1 / FARTHEST, count) / distance
+    if not neighbours:
+        depth = torch.full((height, width), distance)
+        return depth, torch.full_like(depth, -1), (origin + direction * distance)[0].reshape(height, width, 3)
+    alike = torch.stack(
+        [
+            _correlate(gray[view], gray[other], _pixels_at(cameras.select([other]), origin[0], direction[0], inverse))
+            for other in neighbours
+        ]
+    )
+    score = alike.topk(min(AGREEING, len(neighbours)), dim=0).values.mean(0)
+    best, plane = score.max(0)
+    # Between planes: the vertex of the parabola through the best and those beside it.
+    plane = plane.clamp(1, count - 2)
+    before, at, after = (score.gather(0, plane[None] + step)[0] for step in (-1, 0, 1))
+    bend = (before - 2 * at + after).clamp_max(-1e-6)
+    shift = (0.5 * (before - after) / bend).clamp(-0.5, 0.5)
+    depth = 1 / (inverse[plane] + shift * (inverse[1] - inverse[0]))
+    return depth, best, (origin + direction * depth.reshape(1, -1, 1))[0].reshape(height, width, 3)
+
+
+def _pixels_at(camera: Cameras, origin: Tensor, direction: Tensor, inverse: Tensor) -> Tensor:
+    """Return where a pinhole camera sees `origin + direction / inverse` [M, 3]: x and y [D, M] in pixels."""
+    # Homogeneous pixels are affine along a ray.
+    start = camera.project(origin)[0, :, :3]
+    x, y, w = (camera.project(origin + direction)[0, :, :3] - start + inverse[:, None, None] * start).unbind(-1)
+    w = w.where(w > 0, torch.nan)
+    return torch.stack([x / w, y / w], -1)
+
+
+def _correlate(mine: Tensor, theirs: Tensor, pixels: Tensor) -> Tensor:
+    """Return how squares of a picture [H, W] and of another at `pixels` [D, H W, 2] of it correlate: [D, H, W]."""
+    height, width = mine.shape
+    grid = (pixels * pixels.new_tensor([2 / width, 2 / height]) - 1).nan_to_num(2.0).reshape(-1, height, width, 2)
+    seen = grid_sample(theirs[None, None], grid.reshape(1, -1, width, 2), padding_mode="border", align_corners=False)
+    seen = seen.reshape(-1, height, width)
+    own, mean = _means(mine), _means(seen)
+    spread = (_means(mine * mine) - own * own).clamp_min(0) + FLAT
+    spread = spread * ((_means(seen * seen) - mean * mean).clamp_min(0) + FLAT)
+    correlation = (_means(seen * mine) - mean * own) / spread.sqrt()
+    return correlation.where((grid.abs() < 1).all(-1), -1)
+
+
+def _means(images: Tensor) -> Tensor:
+    """Return the mean of the square around each pixel of images [..., H, W]."""
+    counts = _sums(torch.ones(images.shape[-2:]))
+    return _sums(images) / counts
+
+
+def _sums(images: Tensor) -> Tensor:
+    # Sums of shifted images take a tenth of the time of PyTorch's pooling.
+    for axis in (-1, -2):
+        padded = pad(images, (REACH_PX, REACH_PX) if axis == -1 else (0, 0, REACH_PX, REACH_PX))
+        size = images.shape[axis]
+        images = padded.narrow(axis, 0, size) + padded.narrow(axis, 1, size)
+        for shift in range(2, 2 * REACH_PX + 1):
+            images += padded.narrow(axis, shift, size)
+    return images

@@ -1,0 +1,183 @@
+"""Find masks of the object that pictures without masks look at, by its depth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from diffrender.imaging.color import srgb_from_linear
+from diffrender.imaging.filters import resize_area
+from diffrender.imaging.random_walk import random_walk
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.projections.perspective import Perspective
+from diffrender.scene.target_views import Views, concatenate_views
+from diffrender.setup.depth_sweep import DepthMaps, of_all_views, sweep_depths
+from diffrender.setup.region import sight_of_views
+from diffrender.setup.standing_object import StandingObject, find_standing_object
+
+# The long side that pictures are shrunk to for depths.
+SIDE = 160
+# Fewer pictures do not tell depths.
+FEWEST = 8
+# In small pixels: outlines by depth are up to so far outside of the true ones, since the squares that are compared
+# reach over them; those of all views in common are so far off inside and outside; and so far, in masks of colours.
+FAT, INSIDE, OUTSIDE, UNCERTAIN = 5, 3, 1, 2
+# So many views may deny a point that the others see as the object.
+DENYING = 2
+# Standard deviations of the blurs that take noise from colours, and stairs from outlines, in pixels.
+SMOOTH_PX, OUTLINE_PX = 0.5, 0.7
+# Masks overlap with what they have in common in space as much in usual pictures, or are not masks of one thing.
+COMMON = 0.75
+
+
+class ObjectMasks(NamedTuple):
+    """fit, heldout: views with masks; None if no object was found. why: the reason then, or of held-out ones."""
+
+    fit: Views | None
+    heldout: Views | None
+    why: str = ""
+
+
+def find_object_masks(fit: Views, heldout: Views | None) -> ObjectMasks:
+    """Return the views with masks of the object that all look at, apart from the plane that it stands on.
+
+    The shape that decides is seen from the fitted views only.
+    """
+    if len(fit) < FEWEST:
+        return ObjectMasks(None, None, f"{len(fit)} pictures do not tell depths; it takes {FEWEST}")
+    if not isinstance(fit.cameras.projection, Perspective):
+        return ObjectMasks(None, None, "depths are found by pinhole cameras only")
+    sight = sight_of_views(fit)
+    if not sight.is_met or sight.is_narrow:
+        return ObjectMasks(None, None, "its cameras do not look at one place from several sides")
+    is_alike = heldout is not None and heldout.images.shape[1:] == fit.images.shape[1:]
+    views = concatenate_views(fit, heldout) if heldout is not None and is_alike else fit
+    small, middle = _shrink(views), sight.point.float()
+    depths = sweep_depths(small, len(fit), middle)
+    seen = DepthMaps(*(part[: len(fit)] for part in depths))
+    cameras = small.cameras
+    found = find_standing_object(cameras.select(slice(0, len(fit))), seen, middle.numpy())
+    if found is None:
+        return ObjectMasks(None, None, "nothing in the middle of its pictures is apart from the rest by depth")
+    masks, common = _small_masks(small, depths, found, len(fit))
+    overlap = np.median([(a & b).sum() / max((a | b).sum(), 1) for a, b in zip(masks > 0.5, common, strict=True)])
+    if overlap < COMMON:
+        why = f"outlines by colour and by depth do not agree (overlap {overlap:.2f})"
+        return ObjectMasks(None, None, why)
+    full = torch.from_numpy(_refine(views, masks)).to(views.images)
+    masked = replace(fit, masks=full[: len(fit)])
+    if heldout is not None and is_alike:
+        return ObjectMasks(masked, replace(heldout, masks=full[len(fit) :]))
+    why = "" if heldout is None else "held-out views have no masks, since their images have another size"
+    return ObjectMasks(masked, heldout, why)
+
+
+def composite(views: Views, background: tuple[float, float, float]) -> Views:
+    """Return `views` with nothing but the `background` outside of their masks."""
+    assert views.masks is not None
+    share = views.masks[..., None]
+    images = share * views.images + (1 - share) * views.images.new_tensor(background)
+    return replace(views, images=images, is_composited=True)
+
+
+def _shrink(views: Views) -> Views:
+    """Return `views` at a long side of SIDE pixels, with images in sRGB."""
+    cameras = views.cameras.without_gains()
+    scale = min(1.0, SIDE / max(cameras.height, cameras.width))
+    height, width = (max(1, round(size * scale)) for size in (cameras.height, cameras.width))
+    images = srgb_from_linear(resize_area(views.images.clamp(0, 1), height, width, views.weights))
+    weights = None if views.weights is None else resize_area(views.weights[..., None], height, width)[..., 0]
+    cameras = replace(cameras.resized(height, width), near=min(cameras.near, 1e-30))
+    return Views(cameras, images, None, views.names, weights=weights)
+
+
+def _small_masks(views: Views, depths: DepthMaps, found: StandingObject, n_fit: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return masks [N, H, W] of the object in small `views`, and what those of the fitted have in common [N, H, W]."""
+    from scipy import ndimage
+
+    cameras, images = views.cameras, views.images.numpy()
+    reliable, points = depths.is_reliable.numpy(), depths.points.numpy()
+    reaches = _project(cameras, found.points, found.cell)
+
+    def seeds(view: int) -> tuple[np.ndarray, np.ndarray]:
+        reach = ndimage.binary_dilation(reaches[view], np.ones((3, 3)))
+        on = reliable[view] & found.contains(points[view])
+        flat = reliable[view] & ~on & (found.heights(points[view]) < 0.5 * found.thick)
+        ground = ~reach | (flat & ~ndimage.binary_dilation(on))
+        return on & ndimage.binary_erosion(reach, iterations=FAT), ground
+
+    def first(view: int) -> np.ndarray:
+        return random_walk(_smooth(images[view]), *seeds(view))
+
+    masks = np.stack(of_all_views(first, len(views)))
+    shares = np.stack([_at(masks[view], cameras.select([view]), found.points) for view in range(n_fit)])
+    is_common = np.partition(shares, DENYING, 0)[DENYING] > 0.5
+    common = _project(cameras, found.points[is_common], found.cell)
+
+    def second(view: int) -> np.ndarray:
+        inside, ground = seeds(view)
+        ground |= ~ndimage.binary_dilation(common[view], iterations=OUTSIDE)
+        inside |= ndimage.binary_erosion(common[view], iterations=INSIDE)
+        return random_walk(_smooth(images[view]), inside & ~ground, ground)
+
+    return np.stack(of_all_views(second, len(views))), common
+
+
+def _refine(views: Views, masks: np.ndarray) -> np.ndarray:
+    """Return small `masks` as those of `views` [N, H, W] float64, along the edges of their images."""
+    from scipy import ndimage
+
+    size = views.images.shape[1:3]
+    scale = size[0] / masks.shape[1]
+    large = torch.nn.functional.interpolate(
+        torch.from_numpy(masks)[:, None], size, mode="bilinear", align_corners=False
+    )[:, 0].numpy()
+    if scale <= 1:
+        return large
+    margin = max(1, round(UNCERTAIN * scale))
+
+    def refined(view: int) -> np.ndarray:
+        inside = large[view] > 0.5
+        share = random_walk(
+            _smooth(srgb_from_linear(views.images[view].clamp(0, 1)).numpy()),
+            ndimage.binary_erosion(inside, iterations=margin, border_value=1),
+            ~ndimage.binary_dilation(inside, iterations=margin),
+        )
+        return ndimage.gaussian_filter((share > 0.5).astype(np.float32), OUTLINE_PX)
+
+    return np.stack(of_all_views(refined, len(views)))
+
+
+def _smooth(image: np.ndarray) -> np.ndarray:
+    from scipy import ndimage
+
+    return ndimage.gaussian_filter(image, (SMOOTH_PX, SMOOTH_PX, 0))
+
+
+def _project(cameras: Cameras, points: np.ndarray, cell: float) -> np.ndarray:
+    """Return the pixels [N, H, W] that show one of the grid `points` [P, 3], without gaps between neighbours."""
+    from scipy import ndimage
+
+    shown = np.zeros((len(cameras), cameras.height, cameras.width), bool)
+    for view, pixels in enumerate(shown):
+        camera = cameras.select([view])
+        column, row, depth = camera.world_to_pixels(torch.from_numpy(points))[0].numpy().T
+        inside = (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
+        pixels[row[inside].astype(np.int64), column[inside].astype(np.int64)] = True
+        if inside.any():
+            gap = cell * float(camera.focal_px.mean()) / float(np.median(depth[inside]))
+            times = max(1, round(gap))
+            closed = ndimage.binary_closing(np.pad(pixels, times), iterations=times)[times:-times, times:-times]
+            shown[view] |= closed
+    return shown
+
+
+def _at(mask: np.ndarray, camera: Cameras, points: np.ndarray) -> np.ndarray:
+    """Return the values of a mask where a camera sees `points` [P, 3]; 1 outside of its picture."""
+    from scipy import ndimage
+
+    column, row = camera.world_to_pixels(torch.from_numpy(points))[0, :, :2].numpy().T
+    return ndimage.map_coordinates(mask, [row - 0.5, column - 0.5], order=1, cval=1.0)

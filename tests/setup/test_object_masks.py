@@ -1,0 +1,187 @@
+"""Masks of what all pictures look at, found by depth: of a ball on a table, and where there is no such thing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from diffrender.config.load import parse_config
+from diffrender.config.options.meshes import VisualHullMesh
+from diffrender.config.resolved import format_resolved
+from diffrender.errors import DataError
+from diffrender.geometry.primitives import Triangles, bumpy_sphere, icosphere
+from diffrender.render.render import render
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.materials import Unlit
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.object import Object
+from diffrender.scene.scene import Scene
+from diffrender.scene.target_views import Views
+from diffrender.setup.depth_sweep import sweep_depths
+from diffrender.setup.fit_setup import build_fit
+from diffrender.setup.object_masks import composite, find_object_masks
+from diffrender.setup.standing_object import find_standing_object
+from diffrender.writers.cameras import write_transforms
+from diffrender.writers.images.png import write_png
+
+FLOOR = -0.9
+MIDDLE = torch.zeros(3)
+
+
+def floor(side: int = 70, reach: float = 4.0) -> Triangles:
+    """Return a square floor of `side` x `side` vertices."""
+    step = torch.linspace(-reach, reach, side)
+    x, z = torch.meshgrid(step, step, indexing="ij")
+    vertices = torch.stack([x, torch.full_like(x, FLOOR), z], -1).reshape(-1, 3)
+    a = (torch.arange(side - 1)[:, None] * side + torch.arange(side - 1)).reshape(-1)
+    faces = torch.cat([torch.stack([a, a + 1, a + side], 1), torch.stack([a + 1, a + side + 1, a + side], 1)])
+    return Triangles(vertices, faces)
+
+
+def rough(triangles: Triangles, seed: int, tint: tuple[float, ...] = (0.8, 0.8, 0.8)) -> Object:
+    """Return an object whose vertices have random colours."""
+    colors = torch.rand(len(triangles.vertices), 3, generator=torch.Generator().manual_seed(seed))
+    return Object(Mesh(*triangles), Unlit(0.1 + colors * torch.tensor(tint)))
+
+
+def orbit(count: int = 24, size: int = 120, height: float = 1.6) -> Cameras:
+    angles = torch.arange(count) * 2 * torch.pi / count
+    rise = height + 0.6 * (torch.arange(count) % 2)
+    eyes = torch.stack([3.2 * angles.cos(), rise, 3.2 * angles.sin()], 1)
+    return Cameras.perspective(eyes, fov_deg=50, height=size, width=size + 10)
+
+
+BALL = rough(bumpy_sphere(4), 1, (0.8, 0.4, 0.3))
+
+
+def table_scene(**objects: Object) -> Scene:
+    sky = rough(Triangles(9 * icosphere(4).vertices, icosphere(4).faces.flip(1)), 3)
+    return Scene({"floor": rough(floor(), 2), "sky": sky} | objects)
+
+
+def pictures(scene: Scene, cameras: Cameras) -> Views:
+    images = render(scene, cameras).image[..., :3].clamp(0, 1)
+    return Views(cameras, images, None, tuple(f"{i}.png" for i in range(len(cameras))))
+
+
+def silhouettes(cameras: Cameras) -> Tensor:
+    return render(Scene({"ball": BALL}), cameras).rgba[..., 3]
+
+
+def overlap(found: Tensor, true: Tensor) -> Tensor:
+    return torch.minimum(found, true).sum((1, 2)) / torch.maximum(found, true).sum((1, 2))
+
+
+def test_a_ball_on_a_table_in_front_of_clutter_gets_masks_also_in_held_out_views() -> None:
+    cameras = orbit()
+    views = pictures(table_scene(ball=BALL), cameras)
+    held = torch.arange(24) % 8 == 3
+    found = find_object_masks(views.select((~held).nonzero()[:, 0]), views.select(held.nonzero()[:, 0]))
+    true = silhouettes(cameras)
+    assert found.fit is not None and found.fit.masks is not None
+    assert found.heldout is not None and found.heldout.masks is not None
+    assert float(overlap(found.fit.masks, true[~held]).min()) > 0.9
+    assert float(overlap(found.heldout.masks, true[held]).min()) > 0.9
+
+
+def test_held_out_views_of_another_size_stay_without_masks_and_it_is_told() -> None:
+    views, other = pictures(table_scene(ball=BALL), orbit()), pictures(table_scene(ball=BALL), orbit(3, 100))
+    found = find_object_masks(views, other)
+    assert found.fit is not None and found.heldout is other and "another size" in found.why
+
+
+def test_depths_that_are_called_reliable_are_those_of_the_scene() -> None:
+    cameras = orbit()
+    views = pictures(table_scene(ball=BALL), cameras)
+    depths = sweep_depths(views, len(views), MIDDLE)
+    true = render(table_scene(ball=BALL), cameras, aovs=("depth",)).aov("depth")[..., 0]
+    error = (depths.depth / true - 1).abs()[depths.is_reliable]
+    assert float(depths.is_reliable.float().mean()) > 0.4
+    assert float(error.median()) < 0.01 and float((error > 0.03).float().mean()) < 0.1
+
+
+def test_what_stands_on_a_plane_is_apart_from_it() -> None:
+    cameras = orbit()
+    views = pictures(table_scene(ball=BALL), cameras)
+    found = find_standing_object(cameras, sweep_depths(views, len(views), MIDDLE), MIDDLE.numpy())
+    assert found is not None and found.plane is not None
+    point, normal = found.plane
+    assert normal[1] > 0.999 and abs(point[1] - FLOOR) < 0.02
+    low, high = BALL.mesh.vertices.amin(0).numpy(), BALL.mesh.vertices.amax(0).numpy()
+    assert np.abs(found.points.max(0) - high).max() < 0.2 and np.abs(found.points.min(0) - low).max() < 0.2
+    assert found.contains(BALL.mesh.vertices.numpy()).mean() > 0.9
+    assert not found.contains(floor().vertices.numpy()).any()
+
+
+@pytest.mark.parametrize(
+    ("count", "scene", "why"),
+    [
+        (7, table_scene(ball=BALL), "7 pictures do not tell depths; it takes 8"),
+        (24, table_scene(), "nothing in the middle of its pictures is apart"),
+    ],
+)
+def test_without_such_an_object_the_reason_is_told(count: int, scene: Scene, why: str) -> None:
+    found = find_object_masks(pictures(scene, orbit(count)), None)
+    assert found.fit is None and why in found.why
+
+
+def test_pictures_that_have_nothing_in_common_have_no_masks() -> None:
+    cameras = orbit()
+    noise = torch.rand(24, cameras.height, cameras.width, 3)
+    for images in (noise, torch.full_like(noise, 0.4)):
+        found = find_object_masks(Views(cameras, images, None, tuple(map(str, range(24)))), None)
+        assert found.fit is None and found.why
+
+
+def test_cameras_that_look_apart_find_nothing() -> None:
+    cameras = orbit()
+    turned = cameras.cam_from_world.clone()
+    turned[:, :3] = torch.diag(torch.tensor([-1.0, 1.0, -1.0])) @ turned[:, :3]
+    views = replace(pictures(table_scene(ball=BALL), cameras), cameras=replace(cameras, cam_from_world=turned))
+    assert "do not look at one place" in find_object_masks(views, None).why
+
+
+def test_what_a_mask_hides_becomes_the_background() -> None:
+    views = pictures(table_scene(ball=BALL), orbit(1, 16))
+    masks = torch.rand(1, 16, 26)
+    masks[0, 0, 0], masks[0, 1, 1] = 0, 1
+    over = composite(replace(views, masks=masks), (0.2, 0.4, 0.6))
+    assert over.is_composited and over.images[0, 0, 0].tolist() == pytest.approx([0.2, 0.4, 0.6])
+    assert torch.equal(over.images[0, 1, 1], views.images[0, 1, 1])
+
+
+def write(folder: Path, scene: Scene, cameras: Cameras) -> None:
+    views = pictures(scene, cameras)
+    for name, image in zip(views.names, views.images, strict=True):
+        write_png(folder / name, image)
+    write_transforms(folder / "transforms.json", cameras, views.names)
+
+
+def test_a_fit_of_pictures_without_masks_starts_from_a_hull_and_is_read_back(tmp_path: Path) -> None:
+    write(tmp_path, table_scene(ball=BALL), orbit(size=96))
+    setup = build_fit(parse_config("targets: {path: .}", tmp_path))
+    assert isinstance(setup.config.mesh, VisualHullMesh) and setup.config.targets.find_masks
+    assert setup.fit_views.is_composited and setup.heldout_views is not None and setup.heldout_views.masks is not None
+    assert any("found, by its depth" in note and "masks: false" in note for note in setup.notes)
+    size = setup.scene.objects["object"].mesh.vertices.abs().amax()
+    assert 0.6 < float(size) < 1.4
+    again = build_fit(parse_config(format_resolved(setup.config, setup.reasons), tmp_path))
+    assert again.config == setup.config
+    assert setup.fit_views.masks is not None and again.fit_views.masks is not None
+    assert torch.equal(again.fit_views.masks, setup.fit_views.masks)
+
+
+def test_masks_are_looked_for_where_a_hull_may_be_carved_or_they_are_asked_for(tmp_path: Path) -> None:
+    write(tmp_path, table_scene(), orbit(size=96))
+    told = "nothing in the middle of its pictures is apart"
+    setup = build_fit(parse_config("targets: {path: .}", tmp_path))
+    assert setup.fit_views.masks is None and any(told in note for note in setup.notes)
+    for text in ("targets: {path: ., masks: false}", "targets: {path: .}\nmesh: {init: sphere}"):
+        assert not any(told in note for note in build_fit(parse_config(text, tmp_path)).notes)
+    with pytest.raises(DataError, match=f"masks cannot be found: .*{told}.*remove `targets.find_masks`"):
+        build_fit(parse_config("targets: {path: ., find_masks: true}\nmesh: {init: sphere}", tmp_path))
