@@ -24,7 +24,9 @@ SIDE = 160
 FEWEST = 8
 # In small pixels: outlines by depth are up to so far outside of the true ones, since the squares that are compared
 # reach over them; those of all views in common are so far off inside and outside; and so far, in masks of colours.
-FAT, INSIDE, OUTSIDE, UNCERTAIN = 5, 3, 1, 2
+FAT, INSIDE, OUTSIDE, UNCERTAIN = 3, 3, 1, 2
+# Half the width in small pixels of gaps in what depths show of an object, where it has no texture.
+GAP = 7
 # So many views may deny a point that the others see as the object.
 DENYING = 2
 # Standard deviations of the blurs that take noise from colours, and stairs from outlines, in pixels.
@@ -107,7 +109,8 @@ def _small_masks(views: Views, depths: DepthMaps, found: StandingObject, n_fit: 
         on = reliable[view] & found.contains(points[view])
         flat = reliable[view] & ~on & (found.heights(points[view]) < 0.5 * found.thick)
         ground = ~reach | (flat & ~ndimage.binary_dilation(on))
-        return on & ndimage.binary_erosion(reach, iterations=FAT), ground
+        seen = ndimage.binary_fill_holes(_closed(on, GAP)) & reach
+        return on & ndimage.binary_erosion(seen, iterations=FAT), ground
 
     def first(view: int) -> np.ndarray:
         return random_walk(_smooth(images[view]), *seeds(view))
@@ -159,7 +162,6 @@ def _smooth(image: np.ndarray) -> np.ndarray:
 
 def _project(cameras: Cameras, points: np.ndarray, cell: float) -> np.ndarray:
     """Return the pixels [N, H, W] that show one of the grid `points` [P, 3], without gaps between neighbours."""
-    from scipy import ndimage
 
     shown = np.zeros((len(cameras), cameras.height, cameras.width), bool)
     for view, pixels in enumerate(shown):
@@ -170,9 +172,15 @@ def _project(cameras: Cameras, points: np.ndarray, cell: float) -> np.ndarray:
         if inside.any():
             gap = cell * float(camera.focal_px.mean()) / float(np.median(depth[inside]))
             times = max(1, round(gap))
-            closed = ndimage.binary_closing(np.pad(pixels, times), iterations=times)[times:-times, times:-times]
-            shown[view] |= closed
+            shown[view] |= _closed(pixels, times)
     return shown
+
+
+def _closed(mask: np.ndarray, times: int) -> np.ndarray:
+    """Return `mask` [H, W] with gaps of up to twice `times` pixels closed, also at the border."""
+    from scipy import ndimage
+
+    return ndimage.binary_closing(np.pad(mask, times), iterations=times)[times:-times, times:-times]
 
 
 def _at(mask: np.ndarray, camera: Cameras, points: np.ndarray) -> np.ndarray:

@@ -18,8 +18,9 @@ REACH, GRID = 0.6, 96
 THICK = 0.012
 # Points of the object that pictures show are at least so many times that above it.
 LOWEST = 0.6
-# A plane holds this share of the points around, with this share of the cameras above it.
-SHARE_OF_PLANE, SHARE_OF_CAMERAS = 0.15, 0.9
+# A plane holds this share of the points around, with this share of the cameras above it; beneath it are so few points
+# near the middle, of as many there as are on it: else it cuts through the object.
+SHARE_OF_PLANE, SHARE_OF_CAMERAS, BENEATH = 0.15, 0.9, 0.1
 # Points from which a plane is found, and triples of them that are tried.
 SAMPLES, TRIPLES = 20_000, 600
 # Points are seen through if a picture shows what is so much farther, and seen if it shows about their depth; so many
@@ -76,7 +77,7 @@ def find_standing_object(cameras: Cameras, depths: DepthMaps, middle: np.ndarray
     if len(points) < SMALLEST:
         return None
     thick = THICK * distance
-    plane = _find_plane(points, eyes, thick)
+    plane = _find_plane(points, eyes, thick, np.linalg.norm(points - middle, axis=1) < REACH * distance / 2)
     half = REACH * distance
     found = _carve(cameras, depths, middle, half, distance, plane)
     if found is None:
@@ -145,13 +146,18 @@ def _heights(points: np.ndarray, plane: tuple[np.ndarray, np.ndarray] | None) ->
     return np.full(points.shape[:-1], np.inf) if plane is None else (points - plane[0]) @ plane[1]
 
 
-def _find_plane(points: np.ndarray, eyes: np.ndarray, thick: float) -> tuple[np.ndarray, np.ndarray] | None:
+def _find_plane(
+    points: np.ndarray, eyes: np.ndarray, thick: float, is_near: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the plane that most points are on and that the cameras are above, or None if there is none.
+
+    is_near: [P] bool, the points of which hardly any may be beneath it.
 
     Source: M. Fischler, R. Bolles, "Random sample consensus" (1981).
     """
     random = np.random.default_rng(0)
-    some = points[random.choice(len(points), min(len(points), SAMPLES), replace=False)]
+    chosen = random.choice(len(points), min(len(points), SAMPLES), replace=False)
+    some, near = points[chosen], points[chosen][is_near[chosen]]
     best, plane = SHARE_OF_PLANE * len(some), None
     for _ in range(TRIPLES):
         first, second, third = some[random.choice(len(some), 3, replace=False)]
@@ -161,7 +167,10 @@ def _find_plane(points: np.ndarray, eyes: np.ndarray, thick: float) -> tuple[np.
             continue
         normal = normal / length * np.sign(np.median((eyes - first) @ normal) or 1.0)
         count = (np.abs((some - first) @ normal) < thick).sum()
-        if count > best and ((eyes - first) @ normal > thick).mean() >= SHARE_OF_CAMERAS:
+        if count <= best or ((eyes - first) @ normal > thick).mean() < SHARE_OF_CAMERAS:
+            continue
+        heights = (near - first) @ normal
+        if (heights < -2 * thick).sum() <= BENEATH * (np.abs(heights) < thick).sum():
             best, plane = count, (first, normal)
     for _ in range(3 if plane is not None else 0):
         on = some[np.abs(_heights(some, plane)) < thick]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
-from diffrender.setup.depth_sweep import sweep_depths
+from diffrender.setup.depth_sweep import DepthMaps, sweep_depths
 from diffrender.setup.fit_setup import build_fit
 from diffrender.setup.object_masks import composite, find_object_masks
 from diffrender.setup.standing_object import find_standing_object
@@ -69,6 +70,16 @@ def pictures(scene: Scene, cameras: Cameras) -> Views:
     return Views(cameras, images, None, tuple(f"{i}.png" for i in range(len(cameras))))
 
 
+@cache
+def ball_on_a_table() -> Views:
+    return pictures(table_scene(ball=BALL), orbit())
+
+
+@cache
+def depths_of_it() -> DepthMaps:
+    return sweep_depths(ball_on_a_table(), 24, MIDDLE)
+
+
 def silhouettes(cameras: Cameras) -> Tensor:
     return render(Scene({"ball": BALL}), cameras).rgba[..., 3]
 
@@ -78,27 +89,33 @@ def overlap(found: Tensor, true: Tensor) -> Tensor:
 
 
 def test_a_ball_on_a_table_in_front_of_clutter_gets_masks_also_in_held_out_views() -> None:
-    cameras = orbit()
-    views = pictures(table_scene(ball=BALL), cameras)
+    views = ball_on_a_table()
     held = torch.arange(24) % 8 == 3
     found = find_object_masks(views.select((~held).nonzero()[:, 0]), views.select(held.nonzero()[:, 0]))
-    true = silhouettes(cameras)
+    true = silhouettes(views.cameras)
     assert found.fit is not None and found.fit.masks is not None
     assert found.heldout is not None and found.heldout.masks is not None
     assert float(overlap(found.fit.masks, true[~held]).min()) > 0.9
     assert float(overlap(found.heldout.masks, true[held]).min()) > 0.9
 
 
+def test_a_table_without_texture_is_not_the_object_nor_is_a_plane_through_it() -> None:
+    cameras = orbit()
+    plain = Object(Mesh(*floor()), Unlit(torch.tensor([0.5, 0.45, 0.4])))
+    for scene in (table_scene(ball=BALL, floor=plain), Scene({"ball": BALL, "sky": table_scene().objects["sky"]})):
+        found = find_object_masks(pictures(scene, cameras), None)
+        assert found.fit is not None and found.fit.masks is not None
+        assert float(overlap(found.fit.masks, silhouettes(cameras)).min()) > 0.88
+
+
 def test_held_out_views_of_another_size_stay_without_masks_and_it_is_told() -> None:
-    views, other = pictures(table_scene(ball=BALL), orbit()), pictures(table_scene(ball=BALL), orbit(3, 100))
-    found = find_object_masks(views, other)
+    other = pictures(table_scene(ball=BALL), orbit(3, 100))
+    found = find_object_masks(ball_on_a_table(), other)
     assert found.fit is not None and found.heldout is other and "another size" in found.why
 
 
 def test_depths_that_are_called_reliable_are_those_of_the_scene() -> None:
-    cameras = orbit()
-    views = pictures(table_scene(ball=BALL), cameras)
-    depths = sweep_depths(views, len(views), MIDDLE)
+    cameras, depths = orbit(), depths_of_it()
     true = render(table_scene(ball=BALL), cameras, aovs=("depth",)).aov("depth")[..., 0]
     error = (depths.depth / true - 1).abs()[depths.is_reliable]
     assert float(depths.is_reliable.float().mean()) > 0.4
@@ -106,9 +123,7 @@ def test_depths_that_are_called_reliable_are_those_of_the_scene() -> None:
 
 
 def test_what_stands_on_a_plane_is_apart_from_it() -> None:
-    cameras = orbit()
-    views = pictures(table_scene(ball=BALL), cameras)
-    found = find_standing_object(cameras, sweep_depths(views, len(views), MIDDLE), MIDDLE.numpy())
+    found = find_standing_object(orbit(), depths_of_it(), MIDDLE.numpy())
     assert found is not None and found.plane is not None
     point, normal = found.plane
     assert normal[1] > 0.999 and abs(point[1] - FLOOR) < 0.02
@@ -142,7 +157,7 @@ def test_cameras_that_look_apart_find_nothing() -> None:
     cameras = orbit()
     turned = cameras.cam_from_world.clone()
     turned[:, :3] = torch.diag(torch.tensor([-1.0, 1.0, -1.0])) @ turned[:, :3]
-    views = replace(pictures(table_scene(ball=BALL), cameras), cameras=replace(cameras, cam_from_world=turned))
+    views = replace(ball_on_a_table(), cameras=replace(cameras, cam_from_world=turned))
     assert "do not look at one place" in find_object_masks(views, None).why
 
 
