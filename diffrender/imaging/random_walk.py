@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 # How strongly a walker avoids the step between two pixels, of the mean square step; and the least weight of a step,
-# which lets walkers through where all is alike or all is rough.
+# so that a pixel between strong edges still has neighbours.
 CONTRAST, LEAST = 9.0, 1e-4
 
 
@@ -19,11 +19,14 @@ def random_walk(image: np.ndarray, is_object: np.ndarray, is_ground: np.ndarray)
     from scipy.sparse import coo_matrix
     from scipy.sparse.linalg import splu
 
-    shape = image.shape[:2]
-    share = np.where(is_ground, 0.0, is_object)
+    whole = np.where(is_ground, 0.0, is_object)
     unknown = ~(is_object | is_ground)
     if not unknown.any():
-        return share
+        return whole
+    # Nothing beyond the neighbours of unknown pixels matters.
+    part = tuple(slice(max(0, i.min() - 1), i.max() + 2) for i in np.nonzero(unknown))
+    image, unknown, share = image[part], unknown[part], whole[part]
+    shape = share.shape
     number = np.arange(share.size).reshape(shape)
     ends = np.concatenate(
         [
@@ -52,4 +55,4 @@ def random_walk(image: np.ndarray, is_object: np.ndarray, is_ground: np.ndarray)
     columns = np.concatenate([np.arange(count), row[end[among]]])
     system = coo_matrix((entries, (rows, columns)), shape=(count, count)).tocsc()
     share[unknown] = splu(system, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}).solve(given)
-    return share
+    return whole

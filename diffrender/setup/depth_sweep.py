@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample, normalize, pad
+from torch.nn.functional import grid_sample, max_pool2d, normalize, pad
 
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.target_views import Views
@@ -30,6 +30,7 @@ FEWEST_PLANES, MOST_PLANES = 32, 128
 FLAT = 1e-5
 # A depth is reliable if squares correlate so well and so many neighbours find it too, up to this relative difference.
 ALIKE, CONFIRMED, SAME = 0.7, 2, 0.03
+MOST_THREADS = 8
 
 
 class DepthMaps(NamedTuple):
@@ -64,13 +65,16 @@ def sweep_depths(views: Views, sources: int, middle: Tensor) -> DepthMaps:
             theirs = depth[other][row.clamp(0, cameras.height - 1), column.clamp(0, cameras.width - 1)]
             is_same = is_inside & ((far / theirs - 1).abs() < SAME)
             found[view] += is_same.reshape(found[view].shape)
-    return DepthMaps(depth, points, (alike > ALIKE) & (found >= CONFIRMED) & views.known_pixels)
+    # Squares that reach over unknown pixels show what is not there.
+    unknown = (~views.known_pixels).to(gray)[:, None]
+    is_whole = max_pool2d(unknown, 2 * REACH_PX + 1, 1, REACH_PX)[:, 0] == 0
+    return DepthMaps(depth, points, (alike > ALIKE) & (found >= CONFIRMED) & is_whole)
 
 
 def of_all_views(function: Callable[[int], T], count: int) -> list[T]:
-    """Return `function` of each view, on all kernel threads."""
+    """Return `function` of each view, on kernel threads, at most MOST_THREADS: each takes hundreds of megabytes."""
     n_threads = kernel_threads()
-    with threads_to_kernels(n_threads), ThreadPoolExecutor(n_threads) as pool:
+    with threads_to_kernels(n_threads), ThreadPoolExecutor(min(MOST_THREADS, n_threads)) as pool:
         return list(pool.map(function, range(count)))
 
 
@@ -80,7 +84,8 @@ def _neighbours(cameras: Cameras, sources: int, middle: Tensor) -> list[list[int
     angle = torch.rad2deg(torch.arccos((towards @ towards[:sources].T).clamp(-1, 1)))
     is_usable = (angle >= LEAST_DEG) & (angle <= MOST_DEG)
     cost = (angle - USUAL_DEG).abs().where(is_usable, torch.inf)
-    order = cost.argsort(dim=1, stable=True)[:, :NEIGHBOURS]
+    # Rounded, so that views that are as far away on both sides keep their order.
+    order = cost.round(decimals=4).argsort(dim=1, stable=True)[:, :NEIGHBOURS]
     return [[int(i) for i in row if is_usable[view, i]] for view, row in enumerate(order)]
 
 
@@ -90,20 +95,21 @@ def _sweep(
     """Return depth [H, W], correlation [H, W] and points [H, W, 3] of a picture among `gray` [N, H, W]."""
     height, width = gray.shape[1:]
     camera = cameras.select([view])
-    column, row = torch.meshgrid(torch.arange(width) + 0.5, torch.arange(height) + 0.5, indexing="xy")
+    axes = (torch.arange(size, device=gray.device) + 0.5 for size in (width, height))
+    column, row = torch.meshgrid(*axes, indexing="xy")
     origin, direction = camera.rays(torch.stack([column, row], -1).reshape(1, -1, 2))
-    direction = direction / (direction * camera.cam_from_world[:, 2:3, :3]).sum(-1, keepdim=True)
-    eye = camera.positions_w()
-    distance = float((middle - eye).norm())
+    distance = float((middle - camera.positions_w()).norm())
+    # As far as the middle: rounding is that of the scene's size in any unit.
+    ahead = direction * (distance / (direction * camera.cam_from_world[:, 2:3, :3]).sum(-1, keepdim=True))
+    if not neighbours:
+        depth = torch.full_like(gray[view], distance)
+        return depth, torch.full_like(depth, -1), (origin + ahead)[0].reshape(height, width, 3)
     disparity = float(camera.focal_px.mean()) * math.radians(USUAL_DEG) * (1 / NEAREST - 1 / FARTHEST)
     count = round(min(max(FEWEST_PLANES, disparity), MOST_PLANES))
-    inverse = torch.linspace(1 / NEAREST, 1 / FARTHEST, count) / distance
-    if not neighbours:
-        depth = torch.full((height, width), distance)
-        return depth, torch.full_like(depth, -1), (origin + direction * distance)[0].reshape(height, width, 3)
+    inverse = torch.linspace(1 / NEAREST, 1 / FARTHEST, count, device=gray.device)
     alike = torch.stack(
         [
-            _correlate(gray[view], gray[other], _pixels_at(cameras.select([other]), origin[0], direction[0], inverse))
+            _correlate(gray[view], gray[other], _pixels_at(cameras.select([other]), origin[0], ahead[0], inverse))
             for other in neighbours
         ]
     )
@@ -114,15 +120,15 @@ def _sweep(
     before, at, after = (score.gather(0, plane[None] + step)[0] for step in (-1, 0, 1))
     bend = (before - 2 * at + after).clamp_max(-1e-6)
     shift = (0.5 * (before - after) / bend).clamp(-0.5, 0.5)
-    depth = 1 / (inverse[plane] + shift * (inverse[1] - inverse[0]))
-    return depth, best, (origin + direction * depth.reshape(1, -1, 1))[0].reshape(height, width, 3)
+    share = 1 / (inverse[plane] + shift * (inverse[1] - inverse[0]))
+    return distance * share, best, (origin + ahead * share.reshape(1, -1, 1))[0].reshape(height, width, 3)
 
 
-def _pixels_at(camera: Cameras, origin: Tensor, direction: Tensor, inverse: Tensor) -> Tensor:
-    """Return where a pinhole camera sees `origin + direction / inverse` [M, 3]: x and y [D, M] in pixels."""
+def _pixels_at(camera: Cameras, origin: Tensor, ahead: Tensor, inverse: Tensor) -> Tensor:
+    """Return where a pinhole camera sees `origin + ahead / inverse` [M, 3]: x and y [D, M] in pixels."""
     # Homogeneous pixels are affine along a ray.
     start = camera.project(origin)[0, :, :3]
-    x, y, w = (camera.project(origin + direction)[0, :, :3] - start + inverse[:, None, None] * start).unbind(-1)
+    x, y, w = (camera.project(origin + ahead)[0, :, :3] - start + inverse[:, None, None] * start).unbind(-1)
     w = w.where(w > 0, torch.nan)
     return torch.stack([x / w, y / w], -1)
 
@@ -142,7 +148,7 @@ def _correlate(mine: Tensor, theirs: Tensor, pixels: Tensor) -> Tensor:
 
 def _means(images: Tensor) -> Tensor:
     """Return the mean of the square around each pixel of images [..., H, W]."""
-    counts = _sums(torch.ones(images.shape[-2:]))
+    counts = _sums(images.new_ones(images.shape[-2:]))
     return _sums(images) / counts
 
 

@@ -27,8 +27,8 @@ FEWEST = 8
 FAT, INSIDE, OUTSIDE, UNCERTAIN = 3, 3, 1, 2
 # Half the width in small pixels of gaps in what depths show of an object, where it has no texture.
 GAP = 7
-# So many views may deny a point that the others see as the object.
-DENYING = 2
+# So many views, or this share of them, may deny a point that the others see as the object.
+DENYING, SHARE_DENYING = 2, 0.05
 # Standard deviations of the blurs that take noise from colours, and stairs from outlines, in pixels.
 SMOOTH_PX, OUTLINE_PX = 0.5, 0.7
 # Masks overlap with what they have in common in space as much in usual pictures, or are not masks of one thing.
@@ -36,20 +36,25 @@ COMMON = 0.75
 
 
 class ObjectMasks(NamedTuple):
-    """fit, heldout: views with masks; None if no object was found. why: the reason then, or of held-out ones."""
+    """What was found.
+
+    fit: views with masks; None if there is no object. heldout: the same, or as they were; None without any.
+    why: why there are no masks, or held-out views have none.
+    """
 
     fit: Views | None
     heldout: Views | None
     why: str = ""
 
 
-def find_object_masks(fit: Views, heldout: Views | None) -> ObjectMasks:
+def find_object_masks(fit: Views, heldout: Views | None, box: torch.Tensor | None = None) -> ObjectMasks:
     """Return the views with masks of the object that all look at, apart from the plane that it stands on.
 
     The shape that decides is seen from the fitted views only.
+    box: [2, 3] low and high corner around the object, if it is known; it is about the middle of that.
     """
     if len(fit) < FEWEST:
-        return ObjectMasks(None, None, f"{len(fit)} pictures do not tell depths; it takes {FEWEST}")
+        return ObjectMasks(None, None, f"fewer than {FEWEST} pictures do not tell depths")
     if not isinstance(fit.cameras.projection, Perspective):
         return ObjectMasks(None, None, "depths are found by pinhole cameras only")
     sight = sight_of_views(fit)
@@ -57,15 +62,14 @@ def find_object_masks(fit: Views, heldout: Views | None) -> ObjectMasks:
         return ObjectMasks(None, None, "its cameras do not look at one place from several sides")
     is_alike = heldout is not None and heldout.images.shape[1:] == fit.images.shape[1:]
     views = concatenate_views(fit, heldout) if heldout is not None and is_alike else fit
-    small, middle = _shrink(views), sight.point.float()
+    small, middle = _shrink(views), sight.point.float() if box is None else box.mean(0)
     depths = sweep_depths(small, len(fit), middle)
     seen = DepthMaps(*(part[: len(fit)] for part in depths))
     cameras = small.cameras
     found = find_standing_object(cameras.select(slice(0, len(fit))), seen, middle.numpy())
     if found is None:
         return ObjectMasks(None, None, "nothing in the middle of its pictures is apart from the rest by depth")
-    masks, common = _small_masks(small, depths, found, len(fit))
-    overlap = np.median([(a & b).sum() / max((a | b).sum(), 1) for a, b in zip(masks > 0.5, common, strict=True)])
+    masks, overlap = _small_masks(small, depths, found, len(fit))
     if overlap < COMMON:
         why = f"outlines by colour and by depth do not agree (overlap {overlap:.2f})"
         return ObjectMasks(None, None, why)
@@ -82,7 +86,8 @@ def composite(views: Views, background: tuple[float, float, float]) -> Views:
     assert views.masks is not None
     share = views.masks[..., None]
     images = share * views.images + (1 - share) * views.images.new_tensor(background)
-    return replace(views, images=images, is_composited=True)
+    aovs = {name: values * share for name, values in views.aovs.items()}
+    return replace(views, images=images, aovs=aovs, is_composited=True)
 
 
 def _shrink(views: Views) -> Views:
@@ -96,8 +101,8 @@ def _shrink(views: Views) -> Views:
     return Views(cameras, images, None, views.names, weights=weights)
 
 
-def _small_masks(views: Views, depths: DepthMaps, found: StandingObject, n_fit: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return masks [N, H, W] of the object in small `views`, and what those of the fitted have in common [N, H, W]."""
+def _small_masks(views: Views, depths: DepthMaps, found: StandingObject, n_fit: int) -> tuple[np.ndarray, float]:
+    """Return masks [N, H, W] of the object in small `views`, and how far the usual one is what all have in common."""
     from scipy import ndimage
 
     cameras, images = views.cameras, views.images.numpy()
@@ -115,10 +120,16 @@ def _small_masks(views: Views, depths: DepthMaps, found: StandingObject, n_fit: 
     def first(view: int) -> np.ndarray:
         return random_walk(_smooth(images[view]), *seeds(view))
 
-    masks = np.stack(of_all_views(first, len(views)))
-    shares = np.stack([_at(masks[view], cameras.select([view]), found.points) for view in range(n_fit)])
-    is_common = np.partition(shares, DENYING, 0)[DENYING] > 0.5
-    common = _project(cameras, found.points[is_common], found.cell)
+    masks = of_all_views(first, len(views))
+    known = views.known_pixels.numpy()
+    # What a picture does not show, it does not deny.
+    denied = sum(
+        (_at(np.where(known[view], masks[view], 1), cameras.select([view]), found.points) <= 0.5).astype(np.int32)
+        for view in range(n_fit)
+    )
+    common = _project(cameras, found.points[denied <= max(DENYING, SHARE_DENYING * n_fit)], found.cell)
+    pairs = zip((mask > 0.5 for mask in masks), common, strict=True)
+    overlap = float(np.median([(mine & others).sum() / max((mine | others).sum(), 1) for mine, others in pairs]))
 
     def second(view: int) -> np.ndarray:
         inside, ground = seeds(view)
@@ -126,30 +137,30 @@ def _small_masks(views: Views, depths: DepthMaps, found: StandingObject, n_fit: 
         inside |= ndimage.binary_erosion(common[view], iterations=INSIDE)
         return random_walk(_smooth(images[view]), inside & ~ground, ground)
 
-    return np.stack(of_all_views(second, len(views))), common
+    return np.stack(of_all_views(second, len(views))), overlap
 
 
 def _refine(views: Views, masks: np.ndarray) -> np.ndarray:
-    """Return small `masks` as those of `views` [N, H, W] float64, along the edges of their images."""
+    """Return small `masks` as those of `views` [N, H, W] float32, along the edges of their images."""
     from scipy import ndimage
 
     size = views.images.shape[1:3]
     scale = size[0] / masks.shape[1]
-    large = torch.nn.functional.interpolate(
-        torch.from_numpy(masks)[:, None], size, mode="bilinear", align_corners=False
-    )[:, 0].numpy()
-    if scale <= 1:
-        return large
     margin = max(1, round(UNCERTAIN * scale))
+    known = views.known_pixels
 
     def refined(view: int) -> np.ndarray:
-        inside = large[view] > 0.5
-        share = random_walk(
-            _smooth(srgb_from_linear(views.images[view].clamp(0, 1)).numpy()),
-            ndimage.binary_erosion(inside, iterations=margin, border_value=1),
-            ~ndimage.binary_dilation(inside, iterations=margin),
-        )
-        return ndimage.gaussian_filter((share > 0.5).astype(np.float32), OUTLINE_PX)
+        small = torch.from_numpy(masks[view])[None, None]
+        inside = torch.nn.functional.interpolate(small, size, mode="bilinear", align_corners=False)[0, 0].numpy() > 0.5
+        if scale > 1:
+            image = views.images[view].where(known[view][..., None], 0)
+            share = random_walk(
+                _smooth(srgb_from_linear(image.clamp(0, 1)).numpy()),
+                ndimage.binary_erosion(inside, iterations=margin, border_value=1),
+                ~ndimage.binary_dilation(inside, iterations=margin),
+            )
+            inside = share > 0.5
+        return ndimage.gaussian_filter(inside.astype(np.float32), OUTLINE_PX)
 
     return np.stack(of_all_views(refined, len(views)))
 

@@ -24,8 +24,8 @@ SHARE_OF_PLANE, SHARE_OF_CAMERAS, BENEATH = 0.15, 0.9, 0.1
 # Points from which a plane is found, and triples of them that are tried.
 SAMPLES, TRIPLES = 20_000, 600
 # Points are seen through if a picture shows what is so much farther, and seen if it shows about their depth; so many
-# pictures may be wrong.
-BEHIND, NOISE, WRONG = 0.006, 0.008, 2
+# pictures may be wrong, or this share of them.
+BEHIND, NOISE, WRONG, SHARE_WRONG = 0.006, 0.008, 2, 0.03
 # A point of the surface is seen at its depth in so many pictures.
 SURFACE_SEEN = 3
 # The object is about the middle, and its surface has at least so many grid points.
@@ -119,7 +119,8 @@ def _carve(
     box = np.zeros_like(part)
     ends = [(int(i.min()), int(i.max()), math.ceil(MARGIN * np.ptp(i))) for i in np.nonzero(part)]
     box[tuple(slice(max(0, first - margin), last + margin + 1) for first, last, margin in ends)] = True
-    solid, _ = ndimage.label((usable & (through <= WRONG)).reshape(part.shape) & box | part)
+    wrong = max(WRONG, SHARE_WRONG * len(cameras))
+    solid, _ = ndimage.label((usable & (through <= wrong)).reshape(part.shape) & box | part)
     solid = solid == np.bincount(solid[part]).argmax()
     low = (middle - half).astype(np.float32)
     if plane is not None:

@@ -78,7 +78,7 @@ def build_targets(config: FitConfig) -> Targets:
         fit, heldout, backdrop, found = _with_found_masks(fit, heldout, _most_parts(config))
         background = background if is_stated or backdrop is None else backdrop
         if backdrop is None and not found and (options.find_masks or _carves(config)):
-            fit, heldout, found = _with_object_masks(fit, heldout, background)
+            fit, heldout, found = _with_object_masks(fit, heldout, background, aabb)
         has_found = fit.masks is not None
         if options.find_masks and not has_found:
             raise DataError(f"{options.path}: masks cannot be found: {'; '.join(found)}; remove `targets.find_masks`")
@@ -99,15 +99,15 @@ def build_targets(config: FitConfig) -> Targets:
 
 def _carves(config: FitConfig) -> bool:
     """Whether the one object of the scene is carved out of masks, if there are any."""
-    is_alone = config.objects is None and config.pose is None and config.from_run is None
+    is_alone = config.objects is None and config.pose is None
     return is_alone and isinstance(config.mesh, VisualHullMesh | None)
 
 
 def _with_object_masks(
-    fit: Views, heldout: Views | None, background: tuple[float, float, float]
+    fit: Views, heldout: Views | None, background: tuple[float, float, float], box: Tensor | None
 ) -> tuple[Views, Views | None, list[str]]:
     """Return the views with masks of what all look at, over the `background`, and notes; unchanged without any."""
-    found, of_heldout, why = find_object_masks(fit, heldout)
+    found, of_heldout, why = find_object_masks(fit, heldout, box)
     if found is None:
         return fit, heldout, [f"it has no masks, and its pictures have no backdrop of one colour; {why}"]
     note = (
