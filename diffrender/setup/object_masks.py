@@ -25,6 +25,8 @@ FEWEST = 8
 # In small pixels: outlines by depth are up to so far outside of the true ones, since the squares that are compared
 # reach over them; those of all views in common are so far off inside and outside; and so far, in masks of colours.
 FAT, INSIDE, OUTSIDE, UNCERTAIN = 3, 3, 1, 2
+# Thin parts keep their middle, if it is more than so many pixels inside.
+RIDGE = 1.4
 # Half the width in small pixels of gaps in what depths show of an object, where it has no texture.
 GAP = 7
 # So many views, or this share of them, may deny a point that the others see as the object.
@@ -115,7 +117,7 @@ def _small_masks(views: Views, depths: DepthMaps, found: StandingObject, n_fit: 
         flat = reliable[view] & ~on & (found.heights(points[view]) < 0.5 * found.thick)
         ground = ~reach | (flat & ~ndimage.binary_dilation(on))
         seen = ndimage.binary_fill_holes(_closed(on, GAP)) & reach
-        return on & ndimage.binary_erosion(seen, iterations=FAT), ground
+        return on & _core(seen, FAT), ground
 
     def first(view: int) -> np.ndarray:
         return random_walk(_smooth(images[view]), *seeds(view))
@@ -134,7 +136,7 @@ def _small_masks(views: Views, depths: DepthMaps, found: StandingObject, n_fit: 
     def second(view: int) -> np.ndarray:
         inside, ground = seeds(view)
         ground |= ~ndimage.binary_dilation(common[view], iterations=OUTSIDE)
-        inside |= ndimage.binary_erosion(common[view], iterations=INSIDE)
+        inside |= _core(common[view], INSIDE)
         return random_walk(_smooth(images[view]), inside & ~ground, ground)
 
     return np.stack(of_all_views(second, len(views))), overlap
@@ -185,6 +187,15 @@ def _project(cameras: Cameras, points: np.ndarray, cell: float) -> np.ndarray:
             times = max(1, round(gap))
             shown[view] |= _closed(pixels, times)
     return shown
+
+
+def _core(mask: np.ndarray, times: int) -> np.ndarray:
+    """Return `mask` [H, W] without so many pixels at its border, but with the middle of thin parts."""
+    from scipy import ndimage
+
+    depth = ndimage.distance_transform_edt(mask)
+    ridge = (depth >= ndimage.maximum_filter(depth, 3)) & (depth > RIDGE)
+    return ndimage.binary_erosion(mask, iterations=times) | ridge
 
 
 def _closed(mask: np.ndarray, times: int) -> np.ndarray:

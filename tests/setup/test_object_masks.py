@@ -15,7 +15,7 @@ from diffrender.config.load import parse_config
 from diffrender.config.options.meshes import VisualHullMesh
 from diffrender.config.resolved import format_resolved
 from diffrender.errors import DataError
-from diffrender.geometry.primitives import Triangles, bumpy_sphere, icosphere
+from diffrender.geometry.primitives import Triangles, bumpy_sphere, icosphere, plane
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.materials import Unlit
@@ -34,14 +34,9 @@ FLOOR = -0.9
 MIDDLE = torch.zeros(3)
 
 
-def floor(side: int = 70, reach: float = 4.0) -> Triangles:
-    """Return a square floor of `side` x `side` vertices."""
-    step = torch.linspace(-reach, reach, side)
-    x, z = torch.meshgrid(step, step, indexing="ij")
-    vertices = torch.stack([x, torch.full_like(x, FLOOR), z], -1).reshape(-1, 3)
-    a = (torch.arange(side - 1)[:, None] * side + torch.arange(side - 1)).reshape(-1)
-    faces = torch.cat([torch.stack([a, a + 1, a + side], 1), torch.stack([a + 1, a + side + 1, a + side], 1)])
-    return Triangles(vertices, faces)
+def floor() -> Triangles:
+    flat = plane(8, 8, 69, 69)
+    return Triangles(flat.vertices + torch.tensor([0, FLOOR, 0]), flat.faces)
 
 
 def rough(triangles: Triangles, seed: int, tint: tuple[float, ...] = (0.8, 0.8, 0.8)) -> Object:
@@ -101,8 +96,8 @@ def test_a_ball_on_a_table_in_front_of_clutter_gets_masks_also_in_held_out_views
 
 def test_a_table_without_texture_is_not_the_object_nor_is_a_plane_through_it() -> None:
     cameras = orbit()
-    plain = Object(Mesh(*floor()), Unlit(torch.tensor([0.5, 0.45, 0.4])))
-    for scene in (table_scene(ball=BALL, floor=plain), Scene({"ball": BALL, "sky": table_scene().objects["sky"]})):
+    uniform = Object(Mesh(*floor()), Unlit(torch.tensor([0.5, 0.45, 0.4])))
+    for scene in (table_scene(ball=BALL, floor=uniform), Scene({"ball": BALL, "sky": table_scene().objects["sky"]})):
         found = find_object_masks(pictures(scene, cameras), None)
         assert found.fit is not None and found.fit.masks is not None
         assert float(overlap(found.fit.masks, silhouettes(cameras)).min()) > 0.88
@@ -122,6 +117,19 @@ def test_masks_of_larger_pictures_follow_their_edges_and_ignore_what_is_not_know
     assert torch.equal(*masks)
     known = weights > 0
     assert float(overlap(masks[0] * known, silhouettes(cameras) * known).min()) > 0.94
+
+
+def test_most_of_a_thin_part_is_in_the_masks() -> None:
+    cameras = orbit(size=160)
+    ball = icosphere(4)
+    needle = ball.vertices * torch.tensor([0.13, 0.7, 0.13]) + torch.tensor([0, 0.8, 0])
+    rod = rough(Triangles(needle, ball.faces), 4, (0.8, 0.4, 0.3))
+    views = pictures(table_scene(ball=BALL, rod=rod), cameras)
+    found = find_object_masks(views, None).fit
+    alone = render(Scene({"rod": rod}), cameras).rgba[..., 3] > 0.9
+    shown = alone & (silhouettes(cameras) < 0.1)
+    assert found is not None and found.masks is not None
+    assert float(((found.masks > 0.5) & shown).sum() / shown.sum()) > 0.5
 
 
 @pytest.mark.parametrize("scale", [2.0**-13, 2.0**13])
