@@ -30,6 +30,7 @@ FEWEST_PLANES, MOST_PLANES = 32, 128
 FLAT = 1e-5
 # A depth is reliable if squares correlate so well and so many neighbours find it too, up to this relative difference.
 ALIKE, CONFIRMED, SAME = 0.7, 2, 0.03
+# Each thread takes hundreds of megabytes.
 MOST_THREADS = 8
 
 
@@ -72,7 +73,7 @@ def sweep_depths(views: Views, sources: int, middle: Tensor) -> DepthMaps:
 
 
 def of_all_views(function: Callable[[int], T], count: int) -> list[T]:
-    """Return `function` of each view, on kernel threads, at most MOST_THREADS: each takes hundreds of megabytes."""
+    """Return `function` of each of so many views, in their order; on kernel threads, at most MOST_THREADS."""
     n_threads = kernel_threads()
     with threads_to_kernels(n_threads), ThreadPoolExecutor(min(MOST_THREADS, n_threads)) as pool:
         return list(pool.map(function, range(count)))

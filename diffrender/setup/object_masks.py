@@ -175,7 +175,6 @@ def _smooth(image: np.ndarray) -> np.ndarray:
 
 def _project(cameras: Cameras, points: np.ndarray, cell: float) -> np.ndarray:
     """Return the pixels [N, H, W] that show one of the grid `points` [P, 3], without gaps between neighbours."""
-
     shown = np.zeros((len(cameras), cameras.height, cameras.width), bool)
     for view, pixels in enumerate(shown):
         camera = cameras.select([view])
@@ -184,8 +183,7 @@ def _project(cameras: Cameras, points: np.ndarray, cell: float) -> np.ndarray:
         pixels[row[inside].astype(np.int64), column[inside].astype(np.int64)] = True
         if inside.any():
             gap = cell * float(camera.focal_px.mean()) / float(np.median(depth[inside]))
-            times = max(1, round(gap))
-            shown[view] |= _closed(pixels, times)
+            pixels |= _closed(pixels, max(1, round(gap)))
     return shown
 
 
