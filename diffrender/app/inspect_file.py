@@ -140,7 +140,7 @@ def _describe_masks(views: Views) -> str:
         return f"{float(views.mask_shares().mean()):.0%} object"
     backdrop = find_backdrop(views)
     if backdrop is None or with_masks(views, backdrop).lost:
-        return "none: a fit looks for the object by its depth; without, it is much harder"
+        return "none: a fit tries to find the object by its depth, or else the surface that pictures show"
     return "none, but a fit finds some in front of the backdrop, which has one colour"
 
 

@@ -39,7 +39,7 @@ def cross_checks(data: dict[str, Any]) -> Iterator[Finding]:
             scene = as_mapping(scene.get(key))
         yield from _two_ways_of_objects(location, scene)
     yield from _from_run(data)
-    yield from _hulls(data)
+    yield from _shapes_of_targets(data)
     yield from _masks(data)
     yield from _paths(data)
     yield from _remeshing(data)
@@ -62,27 +62,39 @@ def _from_run(data: dict[str, Any]) -> Iterator[Finding]:
             yield Finding((key,), message, ONE_OF_TWO)
 
 
-def _hull_locations(scene: dict[str, Any]) -> Iterator[Location]:
+def _places_of(shape: str, scene: dict[str, Any]) -> Iterator[Location]:
     meshes: list[tuple[Location, Any]] = [(("mesh",), scene.get("mesh"))]
     objects = enumerate(as_list(scene.get("objects")))
     meshes += [(("objects", i, "mesh"), as_mapping(item).get("mesh")) for i, item in objects]
     for location, mesh in meshes:
-        if shape_name(mesh) == "visual_hull":
+        if shape_name(mesh) == shape:
             yield (*location, "init") if isinstance(mesh, dict) else location
 
 
-def _hulls(data: dict[str, Any]) -> Iterator[Finding]:
+def _shapes_of_targets(data: dict[str, Any]) -> Iterator[Finding]:
     targets = as_mapping(data.get("targets"))
-    for location in _hull_locations(as_mapping(targets.get("synthetic"))):
-        message = "a target cannot be a `visual_hull`, which is computed from the targets"
-        yield Finding(("targets", "synthetic", *location), message, ("use another shape or a mesh file",))
-    own = list(_hull_locations(data))
+    for shape in ("visual_hull", "stereo"):
+        for location in _places_of(shape, as_mapping(targets.get("synthetic"))):
+            message = f"a target cannot be a `{shape}`, which is computed from the targets"
+            yield Finding(("targets", "synthetic", *location), message, ("use another shape or a mesh file",))
+    own = list(_places_of("visual_hull", data))
     if own and targets.get("masks") is False:
         message = "`visual_hull` needs masks, but `targets.masks` is false"
         yield Finding(own[0], message, ("remove `masks: false`, or start from `{init: sphere}`",))
     for location in own[1:]:
         message = "only one object can be a `visual_hull`: all share the masks, so both would have the same shape"
         yield Finding(location, message, ("use another shape or a mesh file",))
+    for location in _places_of("stereo", data):
+        if location[0] == "objects":
+            message = "`stereo` is all that pictures show, so it is the `mesh` of a scene without `objects`"
+            yield Finding(location, message, ("use another shape or a mesh file",))
+        if targets.get("synthetic") is not None:
+            message = "`stereo` is what photographs show, but the targets are `synthetic`"
+            yield Finding(location, message, ("use another shape or a mesh file",))
+        for key, value in (("find_masks", True), ("find_surface", False)):
+            if targets.get(key) is value:
+                message = f"`mesh: stereo` is what pictures without masks show, but `{key}` is {str(value).lower()}"
+                yield Finding(("targets", key), message, ONE_OF_TWO)
 
 
 def _masks(data: dict[str, Any]) -> Iterator[Finding]:

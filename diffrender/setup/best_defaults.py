@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from diffrender.config.options.losses import L2Options, LossOptions
 from diffrender.config.options.material_inputs import TextureOf
 from diffrender.config.options.materials import LambertOptions, UnlitOptions
-from diffrender.config.options.meshes import VisualHullMesh
+from diffrender.config.options.meshes import StereoMesh, VisualHullMesh
 from diffrender.config.options.parameters import ParameterOptions, RemeshScheduleOptions
 from diffrender.config.options.schedules import ExponentialOptions
 from diffrender.config.options.value_types import Albedo
@@ -114,20 +114,27 @@ def choose_for_least_squares(config: FitConfig, views: Views) -> tuple[FitConfig
     return config.model_copy(update={"optimize": optimize, "loss": loss}), reasons
 
 
-def choose_defaults(config: FitConfig, views: Views) -> Chosen:
+def choose_defaults(config: FitConfig, views: Views, shows_surface: bool = False) -> Chosen:
     """Return `config` with a mesh, a material and a schedule for one object that is carved out of silhouettes.
 
-    A scene of several objects, with another initial mesh, or whose `optimize` names `mesh.vertices`, is left as it is.
-    views: the fitted ones.
+    Or for the surface that depths show. A scene of several objects, with another initial mesh, or whose `optimize`
+    names `mesh.vertices`, is left as it is, but for a mesh that is open.
+    views: the fitted ones. shows_surface: whether nothing is known of them but where they see a surface.
     """
-    plain = Chosen(config, {}, DECAYING, DECAYING)
-    masks = views.known_masks
+    updates: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    is_surface = shows_surface and isinstance(config.mesh, StereoMesh | None)
+    if is_surface and config.mesh is None:
+        updates["mesh"] = StereoMesh()
+        reasons["mesh"] = f"depths of {len(views)} views show a first shape"
+    plain = Chosen(config.model_copy(update=updates), reasons, DECAYING, DECAYING)
+    masks = views.known_pixels.float() if is_surface else views.known_masks
     names_shape = any(path.endswith("mesh.vertices") for path in config.optimize.written())
     if config.objects is not None or masks is None or names_shape:
         return plain
-    updates: dict[str, Any] = {}
-    reasons: dict[str, str] = {}
-    if config.mesh is None and len(views) >= FEWEST_FOR_HULL and config.pose is None:
+    if is_surface:
+        pass
+    elif config.mesh is None and len(views) >= FEWEST_FOR_HULL and config.pose is None:
         updates["mesh"] = VisualHullMesh()
         reasons["mesh"] = f"the masks of {len(views)} views carve a first shape"
     elif not isinstance(config.mesh, VisualHullMesh):

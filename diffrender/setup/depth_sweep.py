@@ -26,6 +26,12 @@ REACH_PX = 2
 # Depths between these multiples of the distance to the middle, evenly in their inverse, about a pixel apart.
 NEAREST, FARTHEST = 0.4, 6.0
 FEWEST_PLANES, MOST_PLANES = 32, 128
+# Cameras closer together than this part of how far apart they are at most are at one place.
+SAME_PLACE = 1e-3
+# Of those by distance every so manieth is tried; views show what they look at if depths are found for so many of their
+# pixels, and are not tried further for so many.
+STRIDES = (1, 3, 9)
+FEWEST_SEEN, MANY_SEEN = 0.05, 0.3
 # Squares of less variance in sRGB show nothing.
 FLAT = 1e-5
 # A depth is reliable if squares correlate so well and so many neighbours find it too, up to this relative difference.
@@ -45,17 +51,48 @@ class DepthMaps(NamedTuple):
     is_reliable: Tensor
 
 
-def sweep_depths(views: Views, sources: int, middle: Tensor) -> DepthMaps:
+def sweep_depths(views: Views, sources: int, middles: Tensor) -> DepthMaps:
     """Return the depths at which squares of small `views` look like those of neighbours.
 
     views: with images in sRGB. sources: only the first so many are neighbours of others.
-    middle: [3], what all look at.
+    middles: [N, 3], what each looks at, or [3], what all do.
     Source: R. Collins, "A space-sweep approach to true multi-image matching" (1996); correlation and the best of
     several neighbours as in Y. Furukawa, C. Hernandez, "Multi-view stereo: a tutorial" (2015).
     """
+    middles = middles.expand(len(views), 3)
+    distances = (views.cameras.positions_w() - middles).norm(dim=1)
+    return _sweep_all(views, _neighbours(views.cameras, sources, middles), distances)
+
+
+def find_middles(views: Views, sources: int) -> Tensor | None:
+    """Return the middle [N, 3] of what each of small `views` shows, wherever it looks; None if depths are not told.
+
+    Of depths that neighbours tell: the nearest ones, or farther ones if those are too near, as in a film.
+    sources: only the first so many are neighbours of others.
+    """
+    eyes, order = views.cameras.positions_w(), _by_distance(views.cameras, sources)
+    best, most = None, FEWEST_SEEN * views.images[..., 0].numel()
+    for stride in STRIDES:
+        nearest = [others[stride - 1 :: stride][:NEIGHBOURS] for others in order]
+        apart = [(eyes[near] - eyes[view]).norm(dim=1).sum() / max(len(near), 1) for view, near in enumerate(nearest)]
+        # Seen from there, neighbours are USUAL_DEG apart.
+        maps = _sweep_all(views, nearest, torch.stack(apart) / math.radians(USUAL_DEG))
+        count = int(maps.is_reliable.sum())
+        if count > most:
+            best, most = maps, count
+        if count > MANY_SEEN * maps.is_reliable.numel():
+            break
+    if best is None:
+        return None
+    all_points = best.points[best.is_reliable].median(0).values
+    seen = [points[reliable] for points, reliable in zip(best.points, best.is_reliable, strict=True)]
+    return torch.stack([points.median(0).values if len(points) else all_points for points in seen])
+
+
+def _sweep_all(views: Views, neighbours: list[list[int]], distances: Tensor) -> DepthMaps:
+    """Return depths by `neighbours` of each view, about its distance [N]."""
     cameras, gray = views.cameras, views.images.mean(-1)
-    neighbours = _neighbours(cameras, sources, middle)
-    maps = of_all_views(lambda view: _sweep(cameras, gray, view, neighbours[view], middle), len(views))
+    maps = of_all_views(lambda view: _sweep(cameras, gray, view, neighbours[view], float(distances[view])), len(views))
     depth, alike, points = (torch.stack(parts) for parts in zip(*maps, strict=True))
     found = torch.zeros_like(depth)
     for view, others in enumerate(neighbours):
@@ -79,10 +116,12 @@ def of_all_views(function: Callable[[int], T], count: int) -> list[T]:
         return list(pool.map(function, range(count)))
 
 
-def _neighbours(cameras: Cameras, sources: int, middle: Tensor) -> list[list[int]]:
-    """Return for each camera those among the first `sources` that see the middle from about USUAL_DEG away."""
-    towards = normalize(cameras.positions_w() - middle, dim=1).double()
-    angle = torch.rad2deg(torch.arccos((towards @ towards[:sources].T).clamp(-1, 1)))
+def _neighbours(cameras: Cameras, sources: int, middles: Tensor) -> list[list[int]]:
+    """Return for each camera those among the first `sources` that see its middle [N, 3] from about USUAL_DEG away."""
+    eyes = cameras.positions_w()
+    towards = normalize(eyes - middles, dim=1).double()
+    others = normalize(eyes[:sources] - middles[:, None], dim=2).double()
+    angle = torch.rad2deg(torch.arccos((others @ towards[:, :, None])[..., 0].clamp(-1, 1)))
     is_usable = (angle >= LEAST_DEG) & (angle <= MOST_DEG)
     cost = (angle - USUAL_DEG).abs().where(is_usable, torch.inf)
     # Rounded, so that views that are as far away on both sides keep their order.
@@ -90,17 +129,28 @@ def _neighbours(cameras: Cameras, sources: int, middle: Tensor) -> list[list[int
     return [[int(i) for i in row if is_usable[view, i]] for view, row in enumerate(order)]
 
 
+def _by_distance(cameras: Cameras, sources: int) -> list[list[int]]:
+    """Return for each camera those of the first `sources` elsewhere that look in about its direction, by distance."""
+    eyes, axes = cameras.positions_w().double(), cameras.cam_from_world[:, 2, :3].double()
+    apart = torch.cdist(eyes, eyes[:sources])
+    is_usable = (apart > SAME_PLACE * apart.max()) & (axes @ axes[:sources].T > math.cos(math.radians(MOST_DEG)))
+    order = apart.where(is_usable, torch.inf).argsort(dim=1, stable=True)
+    return [[int(i) for i in row if is_usable[view, i]] for view, row in enumerate(order)]
+
+
 def _sweep(
-    cameras: Cameras, gray: Tensor, view: int, neighbours: list[int], middle: Tensor
+    cameras: Cameras, gray: Tensor, view: int, neighbours: list[int], distance: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return depth [H, W], correlation [H, W] and points [H, W, 3] of a picture among `gray` [N, H, W]."""
+    """Return depth [H, W], correlation [H, W] and points [H, W, 3] of a picture among `gray` [N, H, W].
+
+    distance: depths are some part of it, to several times as much.
+    """
     height, width = gray.shape[1:]
     camera = cameras.select([view])
     axes = (torch.arange(size, device=gray.device) + 0.5 for size in (width, height))
     column, row = torch.meshgrid(*axes, indexing="xy")
     origin, direction = camera.rays(torch.stack([column, row], -1).reshape(1, -1, 2))
-    distance = float((middle - camera.positions_w()).norm())
-    # As far as the middle: rounding is that of the scene's size in any unit.
+    # At that distance: rounding is that of the scene's size in any unit.
     ahead = direction * (distance / (direction * camera.cam_from_world[:, 2:3, :3]).sum(-1, keepdim=True))
     if not neighbours:
         depth = torch.full_like(gray[view], distance)

@@ -53,6 +53,7 @@ from diffrender.setup.parameters import (
     without_rates,
 )
 from diffrender.setup.programs import LoadedProgram, bind_program, fill_anneal, load_program, times_of, with_hashes
+from diffrender.setup.region import Region
 from diffrender.setup.remeshing import build_remeshing
 from diffrender.setup.scene import BuiltScene, build_scene, constructor_options
 from diffrender.setup.start_from_run import from_result, load_result, with_cameras_of
@@ -72,7 +73,7 @@ class FitSetup:
     notes: what readers changed, or did not read, of meshes and captures.
     reasons: why defaults were chosen, by dotted key of the scene file.
     program: the code of the program that values of `scene` follow from; None without any.
-    size: radius of the region that the targets suggest, the unit of default learning rates.
+    region: where the targets suggest that the scene is; its radius is the unit of default learning rates.
     """
 
     config: FitConfig
@@ -85,13 +86,13 @@ class FitSetup:
     optimizer: FitOptimizer
     settings: FitSettings
     edges: EdgeSchedule | FixedEdges
+    region: Region
     target_scene: Scene | None = None
     target_cameras: Cameras | None = None
     relit: Relit | None = None
     origin: Origin = ZERO
     notes: tuple[str, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
-    size: float = 1.0
     program: LoadedProgram | None = None
 
     @property
@@ -147,7 +148,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     _check_flashes(scene, targets.fit)
     config, loaded = _load_program(config)
     scene, program = _follow_program(scene, loaded, targets)
-    size = targets.place.region.radius
+    region = targets.place.region
     scene, fit_views = scene.to(device), targets.fit.to(device)
     fit_views = with_learned_distortion(with_learned_gains(fit_views, config), config)
     fit_views = with_learned_blur(fit_views, config)
@@ -158,7 +159,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     if factor < 1 and has_rates:
         reason = f"the start has {start_db:.1f} dB already: usual rates of meshes and materials times {factor:.2g}"
         chosen = chosen._replace(reasons={**chosen.reasons, "optimize": reason})
-    parameters = fill_parameters(config, scene, fit_views.cameras, size, chosen.shape, chosen.color, factor)
+    parameters = fill_parameters(config, scene, fit_views.cameras, region.radius, chosen.shape, chosen.color, factor)
     loss = fill_loss(config.loss, parameters, scene, fit_views)
     off = {path: None for path, options in config.optimize.written().items() if options is None}
     if not has_rates:
@@ -175,8 +176,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     )
 
     methods = {
-        path: build_method(path, parameters, scene, fit_views.cameras, targets.place.region, ranges_of(config))
-        for path in parameters
+        path: build_method(path, parameters, scene, fit_views.cameras, region, ranges_of(config)) for path in parameters
     }
     edge_schedule = build_edge_schedule(edges)
     starts = [0 if has_rates else options.start or 0 for options in parameters.values()]
@@ -214,18 +214,18 @@ def build_fit(config: FitConfig) -> FitSetup:
         origin=origin,
         notes=tuple(dict.fromkeys((*targets.notes, *notes))),
         reasons=chosen.reasons,
-        size=size,
+        region=region,
         program=loaded,
     )
 
 
 def _with_findings(config: FitConfig, targets: Targets) -> FitConfig:
-    """Return `config` with the background of the targets, and whether their masks were found."""
+    """Return `config` with the background of the targets, and whether their masks or surface were found."""
     config = config.model_copy(update={"background": targets.background})
-    if not targets.has_found_masks:
-        return config
+    found = {"find_masks": targets.has_found_masks, "find_surface": targets.place.surface is not None}
     # Also if the file is read again with its background.
-    return config.model_copy(update={"targets": config.targets.model_copy(update={"find_masks": True})})
+    update = {key: True for key, is_found in found.items() if is_found}
+    return config.model_copy(update={"targets": config.targets.model_copy(update=update)})
 
 
 def _load_program(config: FitConfig) -> tuple[FitConfig, LoadedProgram | None]:
@@ -278,11 +278,11 @@ def _check_apart(model: SceneModel, scene: Scene, program: Program | None) -> No
 
 def _build_with_defaults(config: FitConfig, targets: Targets) -> tuple[Chosen, BuiltScene[FitConfig]]:
     """Choose defaults and build the scene; from a sphere, with a note, if a visual hull that was chosen is empty."""
-    chosen = choose_defaults(config, targets.fit)
+    chosen = choose_defaults(config, targets.fit, targets.place.surface is not None)
     try:
         return chosen, build_scene(chosen.config, targets.place)
     except DataError as error:
-        if "mesh" not in chosen.reasons:
+        if "mesh" not in chosen.reasons or targets.place.surface is not None:
             raise
         plain = choose_defaults(config.model_copy(update={"mesh": SphereMesh()}), targets.fit)
         built = build_scene(plain.config, targets.place)

@@ -18,6 +18,7 @@ from diffrender.config.options.meshes import (
     EllipsoidMesh,
     FileMesh,
     SphereMesh,
+    StereoMesh,
     SubdivideOptions,
     TorusMesh,
     VisualHullMesh,
@@ -70,8 +71,11 @@ def _build(
     if isinstance(options, FileMesh):
         data = files.read(options, place.origin if frame is None else ORIGIN, where)
         return options, replace(data, mesh=data.mesh.in_float32())
-    if isinstance(options, VisualHullMesh):
-        options, triangles = build_hull(options, place, where)
+    if isinstance(options, StereoMesh | VisualHullMesh):
+        if isinstance(options, VisualHullMesh):
+            options, triangles = build_hull(options, place, where)
+        else:
+            triangles = _surface(place, where)
         vertices = triangles.vertices
         if frame is not None:
             vertices = (vertices - frame.pose[:3, 3]) @ frame.pose[:3, :3] / frame.scale
@@ -84,6 +88,13 @@ def _build(
         options = filled
     triangles, colors = PRIMITIVES[type(options)](options)
     return options, MeshData(SceneMesh(triangles.vertices, triangles.faces), colors, None)
+
+
+def _surface(place: InitRegion, where: str) -> Triangles:
+    """Return the surface that the targets show. Raises ConfigError if they have not been searched for one."""
+    if place.surface is None:
+        raise ConfigError(f"{where}: {{init: stereo}} is for photographs, and for the one object of a scene")
+    return place.surface
 
 
 def _subdivide(data: MeshData, options: AnyMesh, where: str) -> MeshData:

@@ -9,19 +9,13 @@ import numpy as np
 import torch
 
 from diffrender.imaging.color import srgb_from_linear
-from diffrender.imaging.filters import resize_area
 from diffrender.imaging.random_walk import random_walk
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.projections.perspective import Perspective
-from diffrender.scene.target_views import Views, concatenate_views
-from diffrender.setup.depth_sweep import DepthMaps, of_all_views, sweep_depths
-from diffrender.setup.region import sight_of_views
+from diffrender.scene.target_views import Views
+from diffrender.setup.depth_sweep import DepthMaps, of_all_views
 from diffrender.setup.standing_object import StandingObject, find_standing_object
+from diffrender.setup.swept_views import SweptViews
 
-# The long side that pictures are shrunk to for depths.
-SIDE = 160
-# Fewer pictures do not tell depths.
-FEWEST = 8
 # In small pixels: outlines by depth are up to so far outside of the true ones, since the squares that are compared
 # reach over them; those of all views in common are so far off inside and outside; and so far, in masks of colours.
 FAT, INSIDE, OUTSIDE, UNCERTAIN = 3, 3, 1, 2
@@ -49,36 +43,27 @@ class ObjectMasks(NamedTuple):
     why: str = ""
 
 
-def find_object_masks(fit: Views, heldout: Views | None, box: torch.Tensor | None = None) -> ObjectMasks:
+def find_object_masks(fit: Views, heldout: Views | None, swept: SweptViews, may_be_flat: bool = True) -> ObjectMasks:
     """Return the views with masks of the object that all look at, apart from the plane that it stands on.
 
     The shape that decides is seen from the fitted views only.
-    box: [2, 3] low and high corner around the object, if it is known; it is about the middle of that.
+    may_be_flat: whether that may be flat, as a plate is on a table, or a window in a wall.
     """
-    if len(fit) < FEWEST:
-        return ObjectMasks(None, None, f"fewer than {FEWEST} pictures do not tell depths")
-    if not isinstance(fit.cameras.projection, Perspective):
-        return ObjectMasks(None, None, "depths are found by pinhole cameras only")
-    sight = sight_of_views(fit)
-    if not sight.is_met or sight.is_narrow:
+    if not swept.is_around:
         return ObjectMasks(None, None, "its cameras do not look at one place from several sides")
-    is_alike = heldout is not None and heldout.images.shape[1:] == fit.images.shape[1:]
-    views = concatenate_views(fit, heldout) if heldout is not None and is_alike else fit
-    small, middle = _shrink(views), sight.point.float() if box is None else box.mean(0)
-    depths = sweep_depths(small, len(fit), middle)
-    seen = DepthMaps(*(part[: len(fit)] for part in depths))
-    cameras = small.cameras
-    found = find_standing_object(cameras.select(slice(0, len(fit))), seen, middle.numpy())
+    small, n_fit = swept.views, len(fit)
+    found = find_standing_object(swept.fitted_cameras, swept.fitted_depths, swept.middles[0].numpy())
     if found is None:
         return ObjectMasks(None, None, "nothing in the middle of its pictures is apart from the rest by depth")
-    masks, overlap = _small_masks(small, depths, found, len(fit))
+    if found.is_flat and not may_be_flat:
+        return ObjectMasks(None, None, "what is in the middle of its pictures is flat, as a window in a wall")
+    masks, overlap = _small_masks(small, swept.depths, found, n_fit)
     if overlap < COMMON:
         why = f"outlines by colour and by depth do not agree (overlap {overlap:.2f})"
         return ObjectMasks(None, None, why)
-    full = torch.from_numpy(_refine(views, masks)).to(views.images)
-    masked = replace(fit, masks=full[: len(fit)])
-    if heldout is not None and is_alike:
-        return ObjectMasks(masked, replace(heldout, masks=full[len(fit) :]))
+    masked = replace(fit, masks=_refine(fit, masks[:n_fit]))
+    if heldout is not None and len(small) > n_fit:
+        return ObjectMasks(masked, replace(heldout, masks=_refine(heldout, masks[n_fit:])))
     why = "" if heldout is None else "held-out views have no masks, since their images have another size"
     return ObjectMasks(masked, heldout, why)
 
@@ -90,17 +75,6 @@ def composite(views: Views, background: tuple[float, float, float]) -> Views:
     images = share * views.images + (1 - share) * views.images.new_tensor(background)
     aovs = {name: values * share for name, values in views.aovs.items()}
     return replace(views, images=images, aovs=aovs, is_composited=True)
-
-
-def _shrink(views: Views) -> Views:
-    """Return `views` at a long side of SIDE pixels, with images in sRGB."""
-    cameras = views.cameras.without_gains()
-    scale = min(1.0, SIDE / max(cameras.height, cameras.width))
-    height, width = (max(1, round(size * scale)) for size in (cameras.height, cameras.width))
-    images = srgb_from_linear(resize_area(views.images.clamp(0, 1), height, width, views.weights))
-    weights = None if views.weights is None else resize_area(views.weights[..., None], height, width)[..., 0]
-    cameras = replace(cameras.resized(height, width), near=min(cameras.near, 1e-30))
-    return Views(cameras, images, None, views.names, weights=weights)
 
 
 def _small_masks(views: Views, depths: DepthMaps, found: StandingObject, n_fit: int) -> tuple[np.ndarray, float]:
@@ -142,8 +116,8 @@ def _small_masks(views: Views, depths: DepthMaps, found: StandingObject, n_fit: 
     return np.stack(of_all_views(second, len(views))), overlap
 
 
-def _refine(views: Views, masks: np.ndarray) -> np.ndarray:
-    """Return small `masks` as those of `views` [N, H, W] float32, along the edges of their images."""
+def _refine(views: Views, masks: np.ndarray) -> torch.Tensor:
+    """Return small `masks` as those of `views` [N, H, W], along the edges of their images."""
     from scipy import ndimage
 
     size = views.images.shape[1:3]
@@ -164,7 +138,7 @@ def _refine(views: Views, masks: np.ndarray) -> np.ndarray:
             inside = share > 0.5
         return ndimage.gaussian_filter(inside.astype(np.float32), OUTLINE_PX)
 
-    return np.stack(of_all_views(refined, len(views)))
+    return torch.from_numpy(np.stack(of_all_views(refined, len(views)))).to(views.images)
 
 
 def _smooth(image: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import DataError
+from diffrender.geometry.primitives import Triangles
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.target_views import Views, centroids_px
 
@@ -40,6 +41,7 @@ class InitRegion(NamedTuple):
     views: the fitted views, or None in a scene that is itself a target.
     origin: the point of the user's world that is the origin of all of this (setup.local_origin).
     doubt: why the views do not show where the object in their masks is; None if they do.
+    surface: what the views show, if it has been looked for and found.
     """
 
     region: Region
@@ -47,6 +49,7 @@ class InitRegion(NamedTuple):
     views: Views | None
     origin: Vector = (0.0, 0.0, 0.0)
     doubt: str | None = None
+    surface: Triangles | None = None
 
     def require_sight(self, where: str) -> None:
         """Raise DataError if the region is a mere guess, so that the mesh `where` would be anywhere."""
@@ -58,6 +61,12 @@ def region_of_box(low: Tensor, high: Tensor) -> Region:
     """Return the largest ball about the middle of the box from `low` [3] to `high` [3], reduced by INSIDE."""
     middle = (low + high) / 2
     return Region(to_triple(middle), INSIDE * float((high - low).min()) / 2)
+
+
+def region_of_surface(vertices: Tensor) -> Region:
+    """Return a ball about the middle of an open surface of vertices [V, 3], which may be flat."""
+    low, high = vertices.amin(0), vertices.amax(0)
+    return Region(to_triple((low + high) / 2), INSIDE * float((high - low).sort().values[1]) / 2)
 
 
 class Sight(NamedTuple):

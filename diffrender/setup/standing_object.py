@@ -28,6 +28,8 @@ SAMPLES, TRIPLES = 20_000, 600
 BEHIND, NOISE, WRONG, SHARE_WRONG = 0.006, 0.008, 2, 0.03
 # A point of the surface is seen at its depth in so many pictures.
 SURFACE_SEEN = 3
+# Half of the object is higher than this part of its length.
+FLATTEST = 0.1
 # The object is about the middle, and its surface has at least so many grid points.
 CENTRAL, SMALLEST = 0.15, 40
 # How far the object may reach beyond what is seen of its surface, of the size of that.
@@ -61,6 +63,17 @@ class StandingObject(NamedTuple):
     def heights(self, points: np.ndarray) -> np.ndarray:
         """Return the heights of `points` [..., 3] above the plane that it stands on; infinite without any."""
         return _heights(points, self.plane)
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether half of it is hardly higher above the plane that it stands on than that is wide."""
+        if self.plane is None:
+            return False
+        heights = self.heights(self.points)
+        spread = self.points - heights[:, None] * self.plane[1]
+        spread = spread - spread.mean(0)
+        length = np.ptp(spread @ np.linalg.svd(spread, full_matrices=False)[2][0])
+        return bool(np.median(heights) < FLATTEST * length)
 
 
 def find_standing_object(cameras: Cameras, depths: DepthMaps, middle: np.ndarray) -> StandingObject | None:

@@ -404,7 +404,7 @@ def test_a_shape_may_be_named_alone(folder: Path, shape: str) -> None:
 
 def test_a_word_that_is_no_shape_and_no_file_lists_the_shapes(folder: Path) -> None:
     (mistake,) = mistakes_in(TARGETS + "mesh: visual_hul\n", folder)
-    assert "must be sphere, ellipsoid, visual_hull, box, bumpy, torus or a mesh file, got the text" in mistake
+    assert "must be sphere, ellipsoid, visual_hull, stereo, box, bumpy, torus or a mesh file, got the text" in mistake
     assert "did you mean `visual_hull`?" in mistake
     (mistake,) = mistakes_in(TARGETS + "mesh: lost.obj\n", folder)
     assert "no such file" in mistake

@@ -23,7 +23,7 @@ from diffrender.config.options.losses import (
     Pointwise,
 )
 from diffrender.config.options.materials import AnyMaterial
-from diffrender.config.options.meshes import AnyMesh, FileMesh, VisualHullMesh
+from diffrender.config.options.meshes import AnyMesh, FileMesh, StereoMesh, VisualHullMesh
 from diffrender.config.options.parameters import (
     MADE_FOR,
     Method,
@@ -129,7 +129,7 @@ def is_written(default: Any, option: Any) -> bool:
 
 
 def test_every_initial_mesh_can_be_built() -> None:
-    assert {FileMesh, VisualHullMesh, *PRIMITIVES} == set(arms_of(AnyMesh).values())
+    assert {FileMesh, StereoMesh, VisualHullMesh, *PRIMITIVES} == set(arms_of(AnyMesh).values())
     assert all(suffix in str(FileMesh.__doc__) for suffix in MESH_READERS)
 
 

@@ -16,7 +16,7 @@ from diffrender.fit.reach import FAR, Reach
 from diffrender.fit.remeshing.surgery import remesh_due
 from diffrender.fit.remeshing_policy import Remeshing
 from diffrender.geometry.normals import face_normals
-from diffrender.geometry.primitives import icosphere
+from diffrender.geometry.primitives import icosphere, plane
 from diffrender.geometry.umbrella_vectors import laplacian_vectors
 from diffrender.scene.materials import MATERIALS
 from diffrender.scene.mesh import Mesh
@@ -362,6 +362,21 @@ def test_smoothing_pulls_vertices_to_their_neighbours():
     optimizer.step()
     pull = laplacian_vectors(before.vertices, before.topology.edges)
     torch.testing.assert_close(model.latents[VERTICES].detach(), before.vertices + 0.25 * pull)
+
+
+def test_a_border_is_smoothed_along_itself_and_does_not_retreat():
+    triangles = plane(1, 1, 5, 5)
+    sheet = Object(Mesh(*triangles), MATERIALS["unlit"](base_color=torch.full((len(triangles.vertices), 3), 0.5)))
+    remeshing = Remeshing(0.01, 1.0, at=(), smoothing=0.25)
+    model, _, optimizer = problem(remeshing=remeshing, colors="identity", item=sheet)
+    optimizer.begin(0)
+    for latent in model.latents.values():
+        latent.grad = torch.zeros_like(latent)
+    optimizer.step()
+    now, size = model.latents[VERTICES].detach(), triangles.vertices.abs().amax()
+    is_side = (triangles.vertices.abs() > 0.99 * size).sum(1) == 1
+    assert is_side.sum() >= 12
+    torch.testing.assert_close(now[is_side].abs().amax(1), size.expand(int(is_side.sum())))
 
 
 def test_relative_rates_count_in_edges():

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.table_scenes import BALL, FLOOR, ball_on_a_table, floor, orbit, pictures, rough, table_scene, write
 from torch import Tensor
 
 from diffrender.config.load import parse_config
 from diffrender.config.options.meshes import VisualHullMesh
 from diffrender.config.resolved import format_resolved
 from diffrender.errors import DataError
-from diffrender.geometry.primitives import Triangles, bumpy_sphere, icosphere, plane
+from diffrender.geometry.primitives import Triangles, icosphere
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.materials import Unlit
@@ -25,49 +26,15 @@ from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 from diffrender.setup.depth_sweep import DepthMaps, sweep_depths
 from diffrender.setup.fit_setup import build_fit
-from diffrender.setup.object_masks import composite, find_object_masks
+from diffrender.setup.object_masks import ObjectMasks, composite, find_object_masks
 from diffrender.setup.standing_object import find_standing_object
-from diffrender.writers.cameras import write_transforms
-from diffrender.writers.images.png import write_png
+from diffrender.setup.swept_views import sweep_views
 
-FLOOR = -0.9
 MIDDLE = torch.zeros(3)
 
 
-def floor() -> Triangles:
-    flat = plane(8, 8, 69, 69)
-    return Triangles(flat.vertices + torch.tensor([0, FLOOR, 0]), flat.faces)
-
-
-def rough(triangles: Triangles, seed: int, tint: tuple[float, ...] = (0.8, 0.8, 0.8)) -> Object:
-    """Return an object whose vertices have random colours."""
-    colors = torch.rand(len(triangles.vertices), 3, generator=torch.Generator().manual_seed(seed))
-    return Object(Mesh(*triangles), Unlit(0.1 + colors * torch.tensor(tint)))
-
-
-def orbit(count: int = 24, size: int = 120, height: float = 1.6) -> Cameras:
-    angles = torch.arange(count) * 2 * torch.pi / count
-    rise = height + 0.6 * (torch.arange(count) % 2)
-    eyes = torch.stack([3.2 * angles.cos(), rise, 3.2 * angles.sin()], 1)
-    return Cameras.perspective(eyes, fov_deg=50, height=size, width=size + 10)
-
-
-BALL = rough(bumpy_sphere(4), 1, (0.8, 0.4, 0.3))
-
-
-def table_scene(**objects: Object) -> Scene:
-    sky = rough(Triangles(9 * icosphere(4).vertices, icosphere(4).faces.flip(1)), 3)
-    return Scene({"floor": rough(floor(), 2), "sky": sky} | objects)
-
-
-def pictures(scene: Scene, cameras: Cameras) -> Views:
-    images = render(scene, cameras).image[..., :3].clamp(0, 1)
-    return Views(cameras, images, None, tuple(f"{i}.png" for i in range(len(cameras))))
-
-
-@cache
-def ball_on_a_table() -> Views:
-    return pictures(table_scene(ball=BALL), orbit())
+def found_in(fit: Views, heldout: Views | None = None) -> ObjectMasks:
+    return find_object_masks(fit, heldout, sweep_views(fit, heldout))
 
 
 @cache
@@ -86,7 +53,7 @@ def overlap(found: Tensor, true: Tensor) -> Tensor:
 def test_a_ball_on_a_table_in_front_of_clutter_gets_masks_also_in_held_out_views() -> None:
     views = ball_on_a_table()
     held = torch.arange(24) % 8 == 3
-    found = find_object_masks(views.select((~held).nonzero()[:, 0]), views.select(held.nonzero()[:, 0]))
+    found = found_in(views.select((~held).nonzero()[:, 0]), views.select(held.nonzero()[:, 0]))
     true = silhouettes(views.cameras)
     assert found.fit is not None and found.fit.masks is not None
     assert found.heldout is not None and found.heldout.masks is not None
@@ -98,7 +65,7 @@ def test_a_table_without_texture_is_not_the_object_nor_is_a_plane_through_it() -
     cameras = orbit()
     uniform = Object(Mesh(*floor()), Unlit(torch.tensor([0.5, 0.45, 0.4])))
     for scene in (table_scene(ball=BALL, floor=uniform), Scene({"ball": BALL, "sky": table_scene().objects["sky"]})):
-        found = find_object_masks(pictures(scene, cameras), None)
+        found = found_in(pictures(scene, cameras))
         assert found.fit is not None and found.fit.masks is not None
         assert float(overlap(found.fit.masks, silhouettes(cameras)).min()) > 0.88
 
@@ -111,7 +78,7 @@ def test_masks_of_larger_pictures_follow_their_edges_and_ignore_what_is_not_know
     masks = []
     for garbage in (0.5, torch.nan):
         spoiled = torch.where(weights[..., None] > 0, views.images, garbage)
-        found = find_object_masks(replace(views, images=spoiled, weights=weights), None).fit
+        found = found_in(replace(views, images=spoiled, weights=weights)).fit
         assert found is not None and found.masks is not None
         masks.append(found.masks)
     assert torch.equal(*masks)
@@ -125,7 +92,7 @@ def test_most_of_a_thin_part_is_in_the_masks() -> None:
     needle = ball.vertices * torch.tensor([0.13, 0.7, 0.13]) + torch.tensor([0, 0.8, 0])
     rod = rough(Triangles(needle, ball.faces), 4, (0.8, 0.4, 0.3))
     views = pictures(table_scene(ball=BALL, rod=rod), cameras)
-    found = find_object_masks(views, None).fit
+    found = found_in(views).fit
     alone = render(Scene({"rod": rod}), cameras).rgba[..., 3] > 0.9
     shown = alone & (silhouettes(cameras) < 0.1)
     assert found is not None and found.masks is not None
@@ -137,8 +104,8 @@ def test_the_unit_of_length_does_not_matter(scale: float) -> None:
     views = ball_on_a_table()
     moved = views.cameras.cam_from_world.clone()
     moved[:, :3, 3] *= scale
-    of_scaled = find_object_masks(replace(views, cameras=replace(views.cameras, cam_from_world=moved)), None).fit
-    found = find_object_masks(views, None).fit
+    of_scaled = found_in(replace(views, cameras=replace(views.cameras, cam_from_world=moved))).fit
+    found = found_in(views).fit
     assert of_scaled is not None and of_scaled.masks is not None and found is not None and found.masks is not None
     assert torch.equal(of_scaled.masks, found.masks)
 
@@ -153,12 +120,12 @@ def test_outlines_that_have_nothing_in_common_are_no_masks(monkeypatch: pytest.M
         return share
 
     monkeypatch.setattr("diffrender.setup.object_masks.random_walk", walk)
-    assert "do not agree" in find_object_masks(ball_on_a_table(), None).why
+    assert "do not agree" in found_in(ball_on_a_table()).why
 
 
 def test_held_out_views_of_another_size_stay_without_masks_and_it_is_told() -> None:
     other = pictures(table_scene(ball=BALL), orbit(3, 100))
-    found = find_object_masks(ball_on_a_table(), other)
+    found = found_in(ball_on_a_table(), other)
     assert found.fit is not None and found.heldout is other and "another size" in found.why
 
 
@@ -181,23 +148,36 @@ def test_what_stands_on_a_plane_is_apart_from_it() -> None:
     assert not found.contains(floor().vertices.numpy()).any()
 
 
-@pytest.mark.parametrize(
-    ("count", "scene", "why"),
-    [
-        (7, table_scene(ball=BALL), "fewer than 8 pictures do not tell depths"),
-        (24, table_scene(), "nothing in the middle of its pictures is apart"),
-    ],
-)
-def test_without_such_an_object_the_reason_is_told(count: int, scene: Scene, why: str) -> None:
-    found = find_object_masks(pictures(scene, orbit(count)), None)
-    assert found.fit is None and why in found.why
+def low_block() -> Object:
+    """Return what is flat for its size, as a window is on its wall."""
+    ball = icosphere(5)
+    return rough(Triangles(ball.vertices * torch.tensor([1, 0.14, 1]) + torch.tensor([0, FLOOR, 0]), ball.faces), 5)
+
+
+def test_without_an_object_that_stands_apart_the_reason_is_told() -> None:
+    found = found_in(pictures(table_scene(), orbit()))
+    assert found.fit is None and "nothing in the middle of its pictures is apart" in found.why
+
+
+def test_what_is_flat_is_an_object_only_if_it_may_be() -> None:
+    views = pictures(table_scene(block=low_block()), orbit())
+    swept = sweep_views(views, None)
+    flat = find_object_masks(views, None, swept, may_be_flat=False)
+    assert flat.fit is None and "is flat" in flat.why
+    assert "is flat" not in find_object_masks(views, None, swept).why
+    assert find_object_masks(ball_on_a_table(), None, sweep_views(ball_on_a_table(), None), may_be_flat=False).fit
+
+
+def test_few_pictures_do_not_tell_depths() -> None:
+    with pytest.raises(DataError, match="fewer than 8 pictures do not tell depths"):
+        found_in(pictures(table_scene(ball=BALL), orbit(7)))
 
 
 def test_pictures_that_have_nothing_in_common_have_no_masks() -> None:
     cameras = orbit()
     noise = torch.rand(24, cameras.height, cameras.width, 3, generator=torch.Generator().manual_seed(0))
     for images in (noise, torch.full_like(noise, 0.4)):
-        found = find_object_masks(Views(cameras, images, None, tuple(map(str, range(24)))), None)
+        found = found_in(Views(cameras, images, None, tuple(map(str, range(24)))))
         assert found.fit is None and found.why
 
 
@@ -206,7 +186,8 @@ def test_cameras_that_look_apart_find_nothing() -> None:
     turned = cameras.cam_from_world.clone()
     turned[:, :3] = torch.diag(torch.tensor([-1.0, 1.0, -1.0])) @ turned[:, :3]
     views = replace(ball_on_a_table(), cameras=replace(cameras, cam_from_world=turned))
-    assert "do not look at one place" in find_object_masks(views, None).why
+    with pytest.raises(DataError, match="its pictures do not tell depths"):
+        found_in(views)
 
 
 def test_what_a_mask_hides_becomes_the_background() -> None:
@@ -218,19 +199,12 @@ def test_what_a_mask_hides_becomes_the_background() -> None:
     assert torch.equal(over.images[0, 1, 1], views.images[0, 1, 1])
 
 
-def write(folder: Path, scene: Scene, cameras: Cameras) -> None:
-    views = pictures(scene, cameras)
-    for name, image in zip(views.names, views.images, strict=True):
-        write_png(folder / name, image)
-    write_transforms(folder / "transforms.json", cameras, views.names)
-
-
 def test_a_fit_of_pictures_without_masks_starts_from_a_hull_and_is_read_back(tmp_path: Path) -> None:
     write(tmp_path, table_scene(ball=BALL), orbit(size=96))
     setup = build_fit(parse_config("targets: {path: .}", tmp_path))
     assert isinstance(setup.config.mesh, VisualHullMesh) and setup.config.targets.find_masks
     assert setup.fit_views.is_composited and setup.heldout_views is not None and setup.heldout_views.masks is not None
-    assert any("found, by its depth" in note and "masks: false" in note for note in setup.notes)
+    assert any("found, by its depth" in note and "mesh: stereo" in note for note in setup.notes)
     size = setup.scene.objects["object"].mesh.vertices.abs().amax()
     assert 0.6 < float(size) < 1.4
     again = build_fit(parse_config(format_resolved(setup.config, setup.reasons), tmp_path))

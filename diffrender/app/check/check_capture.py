@@ -23,7 +23,7 @@ from diffrender.errors import ConfigError, DataError
 from diffrender.scene.target_views import Views, concatenate_views
 from diffrender.setup.camera_poses import doubt_poses
 from diffrender.setup.fit_setup import FitSetup, build_fit
-from diffrender.setup.region import region_of_views, sight_of_views
+from diffrender.setup.region import Region, region_of_views, sight_of_views
 from diffrender.setup.targets import build_targets
 from diffrender.threads import kernel_threads, threads_to_kernels
 from diffrender.writers.report.camera_picture import write_camera_picture
@@ -38,6 +38,7 @@ MOST_PICTURES = 12
 # An object is seen from a direction if a camera is within this angle of it.
 NEARBY_DEG = 30.0
 NO_MASKS = "none: silhouettes and cameras cannot be compared; a fit starts from a sphere, and is much harder"
+SURFACE = "none: a fit starts from the surface that depths of the pictures show"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,16 @@ class _Checked:
     has_found_masks: bool
     setup: FitSetup | None
     refusal: str | None
+
+    @property
+    def surface(self) -> Region | None:
+        """Where the surface is that the views show, or None if that is an object."""
+        return self.setup.region if self.setup is not None and self.setup.config.targets.find_surface else None
+
+    @property
+    def region(self) -> Region:
+        """Where that is which the views show."""
+        return self.surface or region_of_views(self.views)
 
 
 @torch.no_grad()
@@ -75,13 +86,13 @@ def check_capture(config: FitConfig, name: str, folder: Path, console: Console, 
         if found is None or found.key == "inexact_cameras":  # which cameras that share one error are, too
             found = find_half_pixel(views) or found
         verdict = Verdict.of([*([] if found is None else [found]), *_of_poses(checked, found), *reasons])
-        rows = view_rows(views, checked.heldout, region_of_views(views), iou, diagnosis)
+        rows = view_rows(views, checked.heldout, checked.region, iou, diagnosis)
         out = RunFolder(folder).folder("")
         files = _draw(checked, rows, diagnosis, out)
     if json_file is not None:
         facts = {
             "views": [row.as_json() for row in rows],
-            "directions_seen": _directions_seen(views),
+            "directions_seen": _directions_seen(checked),
             "silhouettes": None if diagnosis is None else diagnosis.as_json(),
             "notes": checked.notes,
         }
@@ -154,11 +165,12 @@ def _of_poses(checked: _Checked, found: Reason | None) -> list[Reason]:
     return reasons
 
 
-def _directions_seen(views: Views) -> float | None:
-    """Return the share of all directions, seen from the object, that a camera is near; None if none look at it."""
-    if not sight_of_views(views).is_met:
+def _directions_seen(checked: _Checked) -> float | None:
+    """Return the share of all directions, seen from the object, that a camera is near; None if none look at one."""
+    views = checked.views
+    if checked.surface is not None or not sight_of_views(views).is_met:
         return None
-    away = views.cameras.positions_w() - torch.tensor(region_of_views(views).center)
+    away = views.cameras.positions_w() - torch.tensor(checked.region.center)
     away = torch.nn.functional.normalize(away, dim=1)
     # A spiral of even density (Fibonacci's).
     z = (torch.arange(2000) + 0.5) / 1000 - 1
@@ -178,7 +190,7 @@ def _draw(checked: _Checked, rows: Sequence[ViewRow], diagnosis: Diagnosis | Non
     files = [out / "check.png", out / "cameras.png"]
     write_outlines(files[0], some.images, some.masks, coverage, captions, remark)
     odd = [] if diagnosis is None else [view for view in range(len(views)) if diagnosis.is_odd(view)]
-    points = torch.tensor([region_of_views(views).center])
+    points = torch.tensor([checked.region.center])
     if setup is not None:
         points = torch.cat([item.vertices_w().detach().cpu() for item in setup.scene.objects.values()])
     write_camera_picture(
@@ -213,10 +225,10 @@ def _print(
     views = checked.views
     console.print(Text.assemble("\n  ", ("diffrender check ", "dim"), (name, "bold"), "\n"))
     console.print(view_table(rows))
-    seen = _directions_seen(views)
-    masks = (
-        NO_MASKS if views.masks is None else "found in the pictures, see the note" if checked.has_found_masks else ""
-    )
+    seen = _directions_seen(checked)
+    masks = "found in the pictures, see the note" if checked.has_found_masks else ""
+    if views.masks is None:
+        masks = NO_MASKS if checked.surface is None else SURFACE
     facts = [("read at", f"{max(views.cameras.height, views.cameras.width)} pixels of the long side")]
     facts += [("masks", masks)] if masks else []
     if seen is not None:

@@ -236,7 +236,7 @@ def _blame_rate(setup: FitSetup) -> str:
         {path: each.model_copy(update={"lr": None}) for path, each in own.items()}
     )
     config = setup.config.model_copy(update={"optimize": plain})
-    usual = fill_parameters(config, setup.scene, setup.fit_views.cameras, setup.size)
+    usual = fill_parameters(config, setup.scene, setup.fit_views.cameras, setup.region.radius)
     ratios = {path: (each.lr or 0) / (usual[path].lr or math.inf) for path, each in own.items()}
     path = max(ratios, key=lambda each: ratios[each], default=None)
     if path is None or ratios[path] < HIGH_RATE:

@@ -60,7 +60,7 @@ class Case:
     @cached_property
     def region(self) -> Region:
         """Where the targets suggest that the object is."""
-        return region_of_views(self.views)
+        return self.setup.region if self.setup.config.targets.find_surface else region_of_views(self.views)
 
     @cached_property
     def diagnosis(self) -> Diagnosis | None:

@@ -167,7 +167,8 @@ def find_other_background(case: Case) -> Reason | None:
 def find_few_viewpoints(case: Case) -> Reason | None:
     """Shapes that are learned from one side only."""
     cameras = case.views.cameras
-    if not case.shape_paths:
+    # A surface that depths show has been seen from places that are far enough apart.
+    if not case.shape_paths or case.setup.config.targets.find_surface:
         return None
     forward = cameras.cam_from_world[:, 2, :3].double()
     angle = math.degrees(math.acos(float((forward @ forward.T).clamp(-1, 1).min())))

@@ -106,6 +106,13 @@ class VisualHullMesh(Strict, shorthands={str: "init"}):
     subdivide: Subdivide = None
 
 
+class StereoMesh(Strict, shorthands={str: "init"}):
+    """The surface that photographs without masks show, by the depths of their pixels: open where they show nothing."""
+
+    init: Literal["stereo"] = "stereo"
+    aabb: Box | None = option(None, "only what is in this box; if omitted: most of what they show")
+
+
 class BoxMesh(ShapeOptions, shorthands={str: "init"}):
     """A box."""
 
@@ -142,6 +149,6 @@ class TorusMesh(Strict, shorthands={str: "init"}):
 
 
 AnyMesh: TypeAlias = Annotated[
-    SphereMesh | EllipsoidMesh | VisualHullMesh | BoxMesh | BumpyMesh | TorusMesh | FileMesh,
+    SphereMesh | EllipsoidMesh | VisualHullMesh | StereoMesh | BoxMesh | BumpyMesh | TorusMesh | FileMesh,
     OneOf("init", otherwise="sphere"),
 ]

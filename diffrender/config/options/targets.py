@@ -117,6 +117,12 @@ class TargetsOptions(Strict):
         " visual hull; by depth only if the mesh is left open or is one",
     )
 
+    find_surface: bool | None = option(
+        None,
+        "whether to find the surface that all pictures show, by its depth, and to compare what of them sees it; if"
+        " omitted: for `mesh: stereo`, or if the mesh is left open, there are no masks, none are found either, and"
+        " `background` is not given",
+    )
     fps: PositiveFloat | None = option(
         None,
         "views are frames of a video, in their order, with so many in a second, for programs; if omitted: at the `time`"
@@ -133,6 +139,12 @@ class TargetsOptions(Strict):
                 "rendered on the fly: `synthetic: {mesh: {init: bumpy}}`",
             )
             yield Finding((), "`targets` lacks `path` or `synthetic`: where the images come from", notes)
+        if self.find_surface and self.find_masks:
+            message = "`find_masks` is for an object, `find_surface` for all that pictures show: both are true"
+            yield Finding(("find_surface",), message, ("remove one of them",))
+        if self.find_surface and self.synthetic is not None:
+            message = "`find_surface` is for photographs, but the targets are `synthetic`"
+            yield Finding(("find_surface",), message, ("remove it",))
         if self.ignore is not None and self.synthetic is not None:
             yield Finding(("ignore",), "`ignore` is for photographs, but the targets are `synthetic`", ("remove it",))
         if self.background == "random" and not self.masks:

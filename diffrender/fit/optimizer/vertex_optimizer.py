@@ -11,6 +11,7 @@ from diffrender.fit.optimizer.adam import AdamSettings, AdamState, adam_step
 from diffrender.fit.optimizer.flip_guard import damp_flipping_steps
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.target_lengths import TargetLengths
+from diffrender.geometry.topology import Topology
 from diffrender.geometry.umbrella_vectors import laplacian_vectors
 from diffrender.scene.mesh import Mesh
 
@@ -67,7 +68,7 @@ class VertexOptimizer:
             return
         proposed = latent.detach()
         if targets is not None and targets.policy.smoothing > 0:
-            pull = laplacian_vectors(before, mesh.topology.edges)
+            pull = _pull_to_neighbours(before, mesh.topology)
             after = parametrization.value_of(proposed) + targets.policy.smoothing * now.lr_factor * pull
             proposed = parametrization.latent_of(after)
         guarded = damp_flipping_steps(latent_before, proposed, parametrization.value_of, mesh.faces)
@@ -76,3 +77,15 @@ class VertexOptimizer:
             latent.copy_(guarded.latent)
         if targets is not None:
             targets.adapt(guarded.vertices - before, now.lr_factor, now.progress)
+
+
+def _pull_to_neighbours(vertices: Tensor, topology: Topology) -> Tensor:
+    """Return the way of each of the vertices [V, 3] to the mean of its neighbours; at a border, of those along it."""
+    pull = laplacian_vectors(vertices, topology.edges)
+    border = topology.edges[topology.is_border]
+    if not len(border):
+        return pull
+    # Pulled inwards, a border would retreat at every step.
+    is_on_border = torch.zeros(len(vertices), dtype=torch.bool, device=vertices.device)
+    is_on_border[border] = True
+    return torch.where(is_on_border[:, None], laplacian_vectors(vertices, border), pull)

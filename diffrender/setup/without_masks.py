@@ -1,0 +1,158 @@
+"""Find what photographs without masks show: an object before a plain backdrop or clutter, or else a surface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from diffrender.config.options.meshes import FileMesh, StereoMesh, VisualHullMesh
+from diffrender.config.schema import FitConfig
+from diffrender.errors import DataError
+from diffrender.geometry.primitives import Triangles
+from diffrender.readers.captures.picture_files import some
+from diffrender.scene.target_views import Views
+from diffrender.setup.backdrop import find_backdrop, with_masks
+from diffrender.setup.local_origin import Origin
+from diffrender.setup.object_masks import ObjectMasks, composite, find_object_masks
+from diffrender.setup.seen_surface import find_seen_surface
+from diffrender.setup.swept_views import SweptViews, sweep_views
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is known of photographs.
+
+    fit, heldout: the views, maybe with masks. background: linear RGB behind what they show.
+    surface: what they show, if it is not an object in masks. notes: what was found, or why nothing was.
+    """
+
+    fit: Views
+    heldout: Views | None
+    background: tuple[float, float, float]
+    surface: Triangles | None = None
+    notes: tuple[str, ...] = ()
+
+
+def find_without_masks(
+    config: FitConfig, given: Found, has_background: bool, box: Tensor | None, origin: Origin
+) -> Found:
+    """Return the views of `given`, which have no masks, with what is found in them as far as `config` asks for it.
+
+    has_background: whether the background is stated. box: [2, 3] low and high corner around what counts, if known.
+    origin: the point of the user's world that is that of the views.
+    Raises DataError if masks or a surface that the file asks for cannot be found.
+    """
+    mesh, options = config.mesh, config.targets
+    if isinstance(mesh, StereoMesh) or options.find_surface:
+        if isinstance(mesh, StereoMesh) and mesh.aabb is not None:
+            box = torch.tensor(mesh.aabb, dtype=torch.float64).sub(torch.tensor(origin).double()).float()
+        try:
+            return _with_surface(given, sweep_views(given.fit, given.heldout, box), box)
+        except DataError as error:
+            raise DataError(f"no surface is found: {error}; start from another shape, without find_surface") from error
+    is_asked, is_hull = options.find_masks, isinstance(mesh, VisualHullMesh)
+    finds_masks = options.masks and (is_hull or not has_background) if is_asked is None else is_asked
+    found = _before_backdrop(given, has_background, _most_parts(config)) if finds_masks else given
+    is_alone = config.objects is None and config.pose is None
+    if finds_masks and found is given and (is_asked or (is_alone and (is_hull or mesh is None))):
+        is_named = any(path.endswith("mesh.vertices") for path in config.optimize.written())
+        is_open = mesh is None and not (is_asked or is_named) and options.find_surface is None
+        found = _by_depth(given, box, is_open)
+    if is_asked and found.fit.masks is None:
+        raise DataError(f"masks cannot be found: {'; '.join(found.notes)}; remove `targets.find_masks`")
+    return found
+
+
+def _by_depth(given: Found, box: Tensor | None, is_open: bool) -> Found:
+    """Return `given` with masks of an object that is apart from the rest.
+
+    is_open: whether that may be a surface, if there is no such object or it is flat, as a window in a wall.
+    """
+    failed = "it has no masks, and its pictures have no backdrop of one colour; "
+    try:
+        swept = sweep_views(given.fit, given.heldout, box)
+    except DataError as error:
+        return replace(given, notes=(failed + str(error),))
+    masks = find_object_masks(given.fit, given.heldout, swept, may_be_flat=not is_open)
+    if masks.fit is not None:
+        return _with_masks(given, masks)
+    if not is_open:
+        return replace(given, notes=(failed + masks.why,))
+    try:
+        return _with_surface(given, swept, box, masks.why)
+    except DataError as error:
+        return replace(given, notes=(f"{failed}{masks.why}; {error}",))
+
+
+def _with_masks(given: Found, masks: ObjectMasks) -> Found:
+    note = (
+        "it has no masks: those of the object that all pictures look at are found, by its depth and colours, without"
+        " what it stands on; `diffrender check` draws them; give your own if they are wrong, or"
+        " start from all that they show: `mesh: stereo`"
+    )
+    assert masks.fit is not None
+    fit, heldout = composite(masks.fit, given.background), masks.heldout
+    if heldout is not None and heldout.masks is not None:
+        heldout = composite(heldout, given.background)
+    return replace(given, fit=fit, heldout=heldout, notes=(note, masks.why) if masks.why else (note,))
+
+
+def _with_surface(given: Found, swept: SweptViews, box: Tensor | None, why: str = "") -> Found:
+    """Return `given` with the surface that its views show. Raises DataError if there is none."""
+    found = find_seen_surface(given.fit, given.heldout, swept, box)
+    reason = f", and {why}" if why else ""
+    notes = [
+        f"it has no masks{reason}: depths of its pictures show a surface, and the fit compares the {found.compared:.0%}"
+        " of them that see it"
+    ]
+    if found.blind:
+        notes.append(f"hardly anything of the surface is seen by {some(list(found.blind))}, left out")
+    return replace(given, fit=found.fit, heldout=found.heldout, surface=found.mesh, notes=tuple(notes))
+
+
+def _most_parts(config: FitConfig) -> int | None:
+    """Return how many parts apart from each other the objects are expected to be in a picture; None: any number."""
+    objects = config.all_objects()
+    if any(isinstance(item.mesh, VisualHullMesh) and item.mesh.components == "all" for item in objects):
+        return None
+    # A file of several materials is one entry, but several in the resolved file.
+    parts = {
+        (item.mesh.file, repr(item.pose)) for item in objects if isinstance(item.mesh, FileMesh) and item.mesh.part
+    }
+    return len(parts) + sum(not (isinstance(item.mesh, FileMesh) and item.mesh.part) for item in objects)
+
+
+def _before_backdrop(given: Found, has_background: bool, n_parts: int | None) -> Found:
+    """Return `given` with masks of what is before a backdrop of one colour; unchanged without any.
+
+    n_parts: the number of parts of it, apart from each other in a picture; None: any number.
+    Held-out views stay without masks if one of them has none.
+    """
+    backdrop = find_backdrop(given.fit)
+    if backdrop is None:
+        return given
+    color = ", ".join(f"{value:.3g}" for value in backdrop.linear)
+    before = f"a backdrop of one colour ([{color}] in linear RGB)"
+    masked, lost, apart = with_masks(given.fit, backdrop, n_parts)
+    if lost:
+        note = f"it has {before}, but no object is found in front of it in {lost[0]}: no masks"
+        return replace(given, notes=(note,))
+    largest = "the largest part" if n_parts == 1 else "all parts" if n_parts is None else f"the {n_parts} largest parts"
+    notes = [
+        f"it has no masks, but {before}: masks of {largest} in front of it are found;"
+        " `targets: {masks: false}` does without"
+    ]
+    if apart:
+        notes.append(
+            f"there is another part in front of its backdrop in {len(apart)} of its pictures, such as {apart[0]}, that"
+            " is not in the masks: if it is to be fitted, give masks, an entry of `objects` for each, or `mesh: {init:"
+            " visual_hull, components: all}`"
+        )
+    heldout = given.heldout
+    if heldout is not None:
+        heldout, lost, _ = with_masks(heldout, backdrop, n_parts)
+        notes += [f"no object is found in the held-out {lost[0]}: held-out views have no masks"] if lost else []
+    background = given.background if has_background else backdrop.linear
+    return replace(given, fit=masked, heldout=heldout, background=background, notes=tuple(notes))
