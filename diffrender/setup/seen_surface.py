@@ -47,8 +47,8 @@ SMALLEST_PART = 0.02
 SMOOTHING = 50
 # Length of edges in cells, and remeshing passes.
 EDGE, REMESHING = 2.0, 5
-# Rings of vertices at the border, and small pixels beside what is not seen, that are not compared.
-RIM, MARGIN_PX = 2, 2
+# Small pixels beside those that see nothing are not compared: the border goes on somewhere.
+MARGIN_PX = 2
 # What a picture shows so much nearer than the surface, in parts of its depth, hides it.
 HIDDEN = 0.1
 # Less than this share of all pixels is not worth a fit, nor is a view of which less is known.
@@ -241,19 +241,15 @@ def _cut_out(surface: Triangles, is_seen: Tensor, is_within: Tensor) -> Triangle
 
 
 def _where_seen(mesh: Triangles, cameras: Cameras, depths: DepthMaps | None) -> Tensor:
-    """Return the pixels [N, H, W] bool of small cameras that see the front of the mesh, not near its border nor behind
-    other things.
+    """Return the pixels [N, H, W] bool of small cameras that see the front of the mesh, and no other thing before it.
+
+    Also where its border is before another part of it, from where pictures pull it to where the part ends.
 
     depths: theirs, if they are known.
     """
     from scipy import ndimage
 
-    topology = Topology(mesh.faces)
-    rim = torch.zeros(len(mesh.vertices), dtype=torch.bool)
-    rim[topology.edges[topology.is_border]] = True
-    for _ in range(RIM - 1):
-        rim[topology.edges[rim[topology.edges].any(1)]] = True
-    is_rim, normals = rim[mesh.faces].any(1), face_normals(*mesh)
+    normals = face_normals(*mesh)
     scene = Scene({"surface": Object(Mesh(*mesh), Unlit(torch.ones(3)))})
     known = torch.zeros(len(cameras), cameras.height, cameras.width, dtype=torch.bool)
     for view in range(len(cameras)):
@@ -261,7 +257,7 @@ def _where_seen(mesh: Triangles, cameras: Cameras, depths: DepthMaps | None) -> 
         face, depth = seen.face_id[0], seen.depth[0]
         ahead = mesh.vertices[mesh.faces[:, 0]] - cameras.select([view]).positions_w()
         faces_it = (normals * ahead).sum(1) < 0
-        shown = (face >= 0) & (faces_it & ~is_rim)[face.clamp_min(0)]
+        shown = (face >= 0) & faces_it[face.clamp_min(0)]
         if depths is not None:
             shown &= ~(depths.is_reliable[view] & (depths.depth[view] < (1 - HIDDEN) * depth))
         known[view] = torch.from_numpy(ndimage.binary_erosion(shown.numpy(), iterations=MARGIN_PX, border_value=1))
