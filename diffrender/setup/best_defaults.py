@@ -29,6 +29,8 @@ from diffrender.scene.target_views import Views
 from diffrender.setup.epipolar_tangents import measure_camera_errors
 from diffrender.setup.exposure import BLUR
 from diffrender.setup.mask_agreement import SIDE, shrink_masks
+from diffrender.setup.picture_misfit import INEXACT_PX
+from diffrender.setup.swept_views import SIDE as SMALL
 
 # Fewer views carve a hull that is much larger than the object.
 FEWEST_FOR_HULL = 6
@@ -59,23 +61,32 @@ class Chosen(NamedTuple):
     color: ParameterOptions
 
 
-def choose_poses(config: FitConfig, views: Views) -> tuple[FitConfig, dict[str, str]]:
+def choose_poses(config: FitConfig, views: Views, misfit_px: float | None) -> tuple[FitConfig, dict[str, str]]:
     """Return `config` with poses of cameras learned if they are wrong by more than masks can be, and why, by key.
 
     Of photographs from which a shape is learned, unless the file names `cameras.pose`. views: the fitted ones.
+    misfit_px: by how much they do not fit onto each other (setup.picture_misfit), which masks by depth hide.
     """
-    optimize = config.optimize
-    learns_shape = config.objects is None and config.pose is None and isinstance(config.mesh, VisualHullMesh | None)
-    is_open = learns_shape and config.from_run is None and "cameras.pose" not in optimize.written()
-    if not is_open or config.targets.path is None or views.masks is None or len(views) < FEWEST_FOR_HULL:
-        return config, {}
-    found = measure_camera_errors(shrink_masks(views))
-    if found is None or not found.are_of_cameras:
-        return config, {}
-    reason = (
-        f"at a long side of {SIDE} pixels outlines disagree by {found.before:.2g} pixels, and by {found.after:.2g} if"
-        " pictures are shifted: cameras are not exact"
+    optimize, mesh = config.optimize, config.mesh
+    learns_shape = (
+        config.objects is None and config.pose is None and isinstance(mesh, VisualHullMesh | StereoMesh | None)
     )
+    is_open = learns_shape and config.from_run is None and "cameras.pose" not in optimize.written()
+    if not is_open or config.targets.path is None or len(views) < FEWEST_FOR_HULL:
+        return config, {}
+    if misfit_px is not None:
+        if misfit_px <= INEXACT_PX:
+            return config, {}
+        reason = f"at a long side of {SMALL} pixels, pictures are {misfit_px:.2g} pixels beside each other"
+    else:
+        found = None if views.masks is None else measure_camera_errors(shrink_masks(views))
+        if found is None or not found.are_of_cameras:
+            return config, {}
+        reason = (
+            f"at a long side of {SIDE} pixels outlines disagree by {found.before:.2g} pixels, and by {found.after:.2g}"
+            " if pictures are shifted"
+        )
+    reason += ": cameras are not exact"
     optimize = optimize.model_copy(update={"cameras.pose": ParameterOptions()})
     return config.model_copy(update={"optimize": optimize}), {"optimize.cameras.pose": reason}
 

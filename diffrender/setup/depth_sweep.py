@@ -61,7 +61,7 @@ def sweep_depths(views: Views, sources: int, middles: Tensor) -> DepthMaps:
     """
     middles = middles.expand(len(views), 3)
     distances = (views.cameras.positions_w() - middles).norm(dim=1)
-    return _sweep_all(views, _neighbours(views.cameras, sources, middles), distances)
+    return _sweep_all(views, neighbours_by_angle(views.cameras, sources, middles), distances)
 
 
 def find_middles(views: Views, sources: int) -> Tensor | None:
@@ -116,7 +116,7 @@ def of_all_views(function: Callable[[int], T], count: int) -> list[T]:
         return list(pool.map(function, range(count)))
 
 
-def _neighbours(cameras: Cameras, sources: int, middles: Tensor) -> list[list[int]]:
+def neighbours_by_angle(cameras: Cameras, sources: int, middles: Tensor) -> list[list[int]]:
     """Return for each camera those among the first `sources` that see its middle [N, 3] from about USUAL_DEG away."""
     eyes = cameras.positions_w()
     towards = normalize(eyes - middles, dim=1).double()

@@ -238,7 +238,7 @@ def _load_program(config: FitConfig) -> tuple[FitConfig, LoadedProgram | None]:
 
 def _build_start(config: FitConfig, targets: Targets) -> tuple[Targets, Chosen, BuiltScene[FitConfig]]:
     """Choose what the file leaves out, aim the cameras, and build the scene: by defaults, or from a run's result."""
-    config, of_poses = choose_poses(config, targets.fit)
+    config, of_poses = choose_poses(config, targets.fit, targets.misfit_px)
     targets, aimed = aim_cameras(targets, config)
     config, of_batch = choose_batch(config)
     config, of_method = choose_for_least_squares(config, targets.fit)

@@ -43,6 +43,7 @@ class Targets(NamedTuple):
     relit: the same scene under the `relight` lights; None if there are none.
     notes: what readers say of the files. has_found_masks: whether the masks of `fit` are not those of the capture.
     cameras: those that took the fitted views, of which `fit` may have others; None for photographs.
+    misfit_px: by how many small pixels pictures do not fit onto each other (setup.picture_misfit); None if unknown.
     """
 
     fit: Views
@@ -54,6 +55,7 @@ class Targets(NamedTuple):
     notes: tuple[str, ...] = ()
     has_found_masks: bool = False
     cameras: Cameras | None = None
+    misfit_px: float | None = None
 
 
 def build_targets(config: FitConfig) -> Targets:
@@ -105,7 +107,8 @@ def build_targets(config: FitConfig) -> Targets:
         place = place._replace(region=region_of_surface(found.surface.vertices), surface=found.surface)
     near = config.render.near or NEAR * place.region.radius
     fit, heldout = _with_near(fit, near), None if heldout is None else _with_near(heldout, near)
-    return Targets(fit, heldout, place._replace(views=fit), background, scene, relit, tuple(notes), has_found, cameras)
+    place, told = place._replace(views=fit), tuple(notes)
+    return Targets(fit, heldout, place, background, scene, relit, told, has_found, cameras, found.misfit_px)
 
 
 def _with_near(views: Views, near: float) -> Views:

@@ -16,8 +16,9 @@ from diffrender.scene.target_views import Views
 from diffrender.setup.backdrop import find_backdrop, with_masks
 from diffrender.setup.local_origin import Origin
 from diffrender.setup.object_masks import ObjectMasks, composite, find_object_masks
+from diffrender.setup.picture_misfit import INEXACT_PX, measure_misfit
 from diffrender.setup.seen_surface import find_seen_surface
-from diffrender.setup.swept_views import SweptViews, sweep_views
+from diffrender.setup.swept_views import SIDE, SweptViews, sweep_views
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Found:
 
     fit, heldout: the views, maybe with masks. background: linear RGB behind what they show.
     surface: what they show, if it is not an object in masks. notes: what was found, or why nothing was.
+    misfit_px: by how many small pixels they do not fit onto each other (setup.picture_misfit), if depths are known.
     """
 
     fit: Views
@@ -33,6 +35,7 @@ class Found:
     background: tuple[float, float, float]
     surface: Triangles | None = None
     notes: tuple[str, ...] = ()
+    misfit_px: float | None = None
 
 
 def find_without_masks(
@@ -77,7 +80,7 @@ def _by_depth(given: Found, box: Tensor | None, is_open: bool) -> Found:
         return replace(given, notes=(failed + str(error),))
     masks = find_object_masks(given.fit, given.heldout, swept, may_be_flat=not is_open)
     if masks.fit is not None:
-        return _with_masks(given, masks)
+        return _with_masks(given, masks, swept)
     if not is_open:
         return replace(given, notes=(failed + masks.why,))
     try:
@@ -86,7 +89,7 @@ def _by_depth(given: Found, box: Tensor | None, is_open: bool) -> Found:
         return replace(given, notes=(f"{failed}{masks.why}; {error}",))
 
 
-def _with_masks(given: Found, masks: ObjectMasks) -> Found:
+def _with_masks(given: Found, masks: ObjectMasks, swept: SweptViews) -> Found:
     note = (
         "it has no masks: those of the object that all pictures look at are found, by its depth and colours, without"
         " what it stands on; `diffrender check` draws them; give your own if they are wrong, or"
@@ -96,7 +99,8 @@ def _with_masks(given: Found, masks: ObjectMasks) -> Found:
     fit, heldout = composite(masks.fit, given.background), masks.heldout
     if heldout is not None and heldout.masks is not None:
         heldout = composite(heldout, given.background)
-    return replace(given, fit=fit, heldout=heldout, notes=(note, masks.why) if masks.why else (note,))
+    notes = [note, masks.why] if masks.why else [note]
+    return _with_misfit(replace(given, fit=fit, heldout=heldout), swept, notes)
 
 
 def _with_surface(given: Found, swept: SweptViews, box: Tensor | None, why: str = "") -> Found:
@@ -109,7 +113,19 @@ def _with_surface(given: Found, swept: SweptViews, box: Tensor | None, why: str 
     ]
     if found.blind:
         notes.append(f"hardly anything of the surface is seen by {some(list(found.blind))}, left out")
-    return replace(given, fit=found.fit, heldout=found.heldout, surface=found.mesh, notes=tuple(notes))
+    given = replace(given, fit=found.fit, heldout=found.heldout, surface=found.mesh)
+    return _with_misfit(given, swept, notes)
+
+
+def _with_misfit(given: Found, swept: SweptViews, notes: list[str]) -> Found:
+    """Return `given` with notes, and with how far its cameras are from exact."""
+    misfit = measure_misfit(swept)
+    if misfit is not None and misfit > INEXACT_PX:
+        notes.append(
+            f"at a long side of {SIDE} pixels its pictures are {misfit:.2g} pixels beside each other where depths put"
+            " them: its cameras are not exact"
+        )
+    return replace(given, notes=tuple(notes), misfit_px=misfit)
 
 
 def _most_parts(config: FitConfig) -> int | None:

@@ -1,0 +1,76 @@
+"""Whether pictures fit onto each other where depths and cameras put them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, grid_sample, normalize
+
+from diffrender.setup.depth_sweep import neighbours_by_angle, of_all_views
+from diffrender.setup.swept_views import SweptViews
+
+# Small pixels by which exact cameras are not off: those of COLMAP are up to a tenth, of sixteen pictures with hardly
+# any texture a fifth; with cameras turned by .3 degrees it is a half.
+INEXACT_PX = 0.25
+# Pictures are compared in so many parts along each side, of at least so many pixels each, by so many steps of at most a
+# pixel; what differs more than this in sRGB is not the same.
+PARTS, FEWEST_PIXELS, STEPS, OTHER = 3, 100, 4, 0.15
+# Fewer parts tell nothing.
+FEWEST_PARTS = 30
+# A part of the way to a point, by which it is moved to find the direction in which depths have been fitted.
+FARTHER = 0.01
+
+
+def measure_misfit(swept: SweptViews) -> float | None:
+    """Return by how many small pixels parts of pictures are usually beside where neighbours show the same.
+
+    Across the direction in which a neighbour sees a point move with its depth, which is known no better than to fit.
+    None if too few parts are seen by several.
+    Source: B. Lucas, T. Kanade, "An iterative image registration technique" (1981), along one direction.
+    """
+    n_fit, cameras = swept.n_fit, swept.fitted_cameras
+    gray = avg_pool2d(swept.views.images[:n_fit].mean(-1)[:, None], 3, 1, 1, count_include_pad=False)
+    slope_x, slope_y = torch.zeros_like(gray), torch.zeros_like(gray)
+    slope_x[..., 1:-1] = (gray[..., 2:] - gray[..., :-2]) / 2
+    slope_y[..., 1:-1, :] = (gray[..., 2:, :] - gray[..., :-2, :]) / 2
+    slopes = torch.cat([gray, slope_x, slope_y], 1)
+    neighbours = neighbours_by_angle(cameras, n_fit, swept.middles[:n_fit])
+    eyes = cameras.positions_w()
+
+    def shifts(view: int) -> Tensor:
+        reliable = swept.depths.is_reliable[view]
+        points, mine = swept.depths.points[view][reliable], gray[view, 0][reliable]
+        row, column = reliable.nonzero(as_tuple=True)
+        part = row * PARTS // reliable.shape[0] * PARTS + column * PARTS // reliable.shape[1]
+        found = [mine.new_zeros(0)]
+        for other in neighbours[view]:
+            camera = cameras.select([other])
+            at, farther = (
+                camera.world_to_pixels(each)[0, :, :2] for each in (points, points + FARTHER * (points - eyes[view]))
+            )
+            along = normalize(farther - at, dim=1)
+            across = torch.stack([-along[:, 1], along[:, 0]], 1)
+            found.append(_shifts_of_parts(slopes[other], mine, at, across, part).abs())
+        return torch.cat(found)
+
+    found = torch.cat(of_all_views(shifts, n_fit))
+    return float(found.median()) if len(found) >= FEWEST_PARTS else None
+
+
+def _shifts_of_parts(slopes: Tensor, mine: Tensor, at: Tensor, across: Tensor, part: Tensor) -> Tensor:
+    """Return by how much each part [M] int64 of `mine` [M] is beside pixels `at` [M, 2] of another picture, `across`.
+
+    slopes: [3, H, W], the other picture and its slopes along x and y. Parts of few pixels are left out.
+    """
+    size = at.new_tensor([slopes.shape[2], slopes.shape[1]])
+    is_inside = ((at > 2) & (at < size - 2)).all(1)
+    shift = mine.new_zeros(PARTS**2)
+    for _ in range(STEPS):
+        place = 2 * (at + across * shift[part, None]) / size - 1
+        theirs, *slope = grid_sample(slopes[None], place[None, None].nan_to_num(), align_corners=False)[0, :, 0]
+        steep = slope[0] * across[:, 0] + slope[1] * across[:, 1]
+        off = mine - theirs
+        counts = torch.where(is_inside & (off.abs() < OTHER), 1.0, 0.0)
+        sums = [torch.bincount(part, counts * steep * each, PARTS**2) for each in (off, steep)]
+        shift = shift + (sums[0] / sums[1].clamp_min(1e-9)).clamp(-1, 1).to(shift)
+    return shift[torch.bincount(part[is_inside], minlength=PARTS**2) >= FEWEST_PIXELS]
