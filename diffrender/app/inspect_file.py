@@ -115,7 +115,9 @@ def capture_rows(path: Path) -> Rows:
         ("masks", _describe_masks(views)),
         ("camera", f"{projection_name(cameras.projection)}, {_describe_lens(cameras)}"),
     ]
-    if sight_of_views(views).is_met:
+    sight = sight_of_views(views)
+    # Where sights that are about parallel meet says nothing of what they show.
+    if sight.is_met and not (sight.is_narrow and views.masks is None):
         middle = _point(list(region.center))
         rows += [
             ("object", f"radius about {region.radius:.4g}, middle {middle}, by the views"),

@@ -28,6 +28,7 @@ CHOICES = """\
 #   minutes: 2                   # instead of steps: what fits into this time
 #   cameras.pose: {}             # corrects cameras that are not exact; the default where outlines tell so; or: off
 #   cameras.exposure: {}         # for photographs of unequal brightness
+# mesh: stereo                   # all that pictures without masks show, in place of one object
 # material: {type: lambert}      # with lights; without, colours hold the photographed shading
 # lights: [{type: ambient}, {type: directional, direction: [-1, -1, -1]}]
 # export: [glb, obj, ply]

@@ -33,7 +33,7 @@ def build_hull(options: VisualHullMesh, place: InitRegion, where: str) -> tuple[
     if views is None or views.masks is None:
         raise ConfigError(
             f"{where}: a visual hull needs masks, but the targets have none; give every frame a mask_path or an image"
-            " with an alpha channel, or start from {init: sphere}"
+            " with an alpha channel, or start from what the pictures show ({init: stereo}) or from {init: sphere}"
         )
     left_out = options.leave_out
     if left_out is None:

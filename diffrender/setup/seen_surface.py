@@ -173,11 +173,11 @@ def _observe(cameras: Cameras, depths: DepthMaps, low: Tensor, high: Tensor, cel
     total, count, near = (torch.stack(parts).reshape([len(axis) for axis in axes]) for parts in slabs)
     total, weight = (torch.where(count >= SEEN, part, 0).numpy() for part in (total, count))
     distance = np.full(weight.shape, -BEHIND, np.float32)
+    parts = total, weight
+    wide, narrow = ([gaussian_filter(part, sigma, mode="constant") for part in parts] for sigma in (FILL, BLUR))
     # What nothing tells of is as what is around it.
-    for sigma, least in ((FILL, LEAST_WEIGHT), (BLUR, 0)):
-        sums, weights = (gaussian_filter(part, sigma, mode="constant") for part in (total, weight))
-        is_told = weights > least if sigma == FILL else weight > 0
-        distance[is_told] = sums[is_told] / weights[is_told]
+    for (sums, weights), where in ((wide, wide[1] > LEAST_WEIGHT), (narrow, weight > 0)):
+        distance[where] = sums[where] / weights[where]
     return _Grid(low, cell, torch.from_numpy(distance), near)
 
 

@@ -18,8 +18,8 @@ from diffrender.setup.region import sight_of_views
 
 # The long side that pictures are shrunk to for depths.
 SIDE = 160
-# Fewer pictures do not tell depths.
-FEWEST = 8
+# Fewer pictures do not tell depths; of eight, one is held out.
+FEWEST = 7
 
 
 class SweptViews(NamedTuple):

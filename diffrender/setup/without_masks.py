@@ -54,22 +54,25 @@ def find_without_masks(
         try:
             return _with_surface(given, sweep_views(given.fit, given.heldout, box), box)
         except DataError as error:
-            raise DataError(f"no surface is found: {error}; start from another shape, without find_surface") from error
+            where = "" if box is None else f" in the box {box.tolist()}"
+            raise DataError(f"no surface is found{where}: {error}; start from another shape") from error
     is_asked, is_hull = options.find_masks, isinstance(mesh, VisualHullMesh)
     finds_masks = options.masks and (is_hull or not has_background) if is_asked is None else is_asked
     found = _before_backdrop(given, has_background, _most_parts(config)) if finds_masks else given
     is_alone = config.objects is None and config.pose is None
+    is_named = any(path.endswith("mesh.vertices") for path in config.optimize.written())
+    is_open = is_alone and mesh is None and not (is_asked or is_named) and options.find_surface is None
     if finds_masks and found is given and (is_asked or (is_alone and (is_hull or mesh is None))):
-        is_named = any(path.endswith("mesh.vertices") for path in config.optimize.written())
-        is_open = mesh is None and not (is_asked or is_named) and options.find_surface is None
         found = _by_depth(given, box, is_open)
+    elif not finds_masks and is_open and not has_background and find_backdrop(given.fit) is None:
+        found = _by_depth(given, box, is_open, may_have_masks=False)
     if is_asked and found.fit.masks is None:
         raise DataError(f"masks cannot be found: {'; '.join(found.notes)}; remove `targets.find_masks`")
     return found
 
 
-def _by_depth(given: Found, box: Tensor | None, is_open: bool) -> Found:
-    """Return `given` with masks of an object that is apart from the rest.
+def _by_depth(given: Found, box: Tensor | None, is_open: bool, may_have_masks: bool = True) -> Found:
+    """Return `given` with masks of an object that is apart from the rest, if it may have masks.
 
     is_open: whether that may be a surface, if there is no such object or it is flat, as a window in a wall.
     """
@@ -78,7 +81,9 @@ def _by_depth(given: Found, box: Tensor | None, is_open: bool) -> Found:
         swept = sweep_views(given.fit, given.heldout, box)
     except DataError as error:
         return replace(given, notes=(failed + str(error),))
-    masks = find_object_masks(given.fit, given.heldout, swept, may_be_flat=not is_open)
+    masks = ObjectMasks(None, None)
+    if may_have_masks:
+        masks = find_object_masks(given.fit, given.heldout, swept, may_be_flat=not is_open)
     if masks.fit is not None:
         return _with_masks(given, masks, swept)
     if not is_open:
@@ -86,7 +91,7 @@ def _by_depth(given: Found, box: Tensor | None, is_open: bool) -> Found:
     try:
         return _with_surface(given, swept, box, masks.why)
     except DataError as error:
-        return replace(given, notes=(f"{failed}{masks.why}; {error}",))
+        return replace(given, notes=(f"{failed}{masks.why}; {error}" if masks.why else failed + str(error),))
 
 
 def _with_masks(given: Found, masks: ObjectMasks, swept: SweptViews) -> Found:

@@ -59,7 +59,7 @@ def test_each_choice_that_it_offers_is_valid(photos: Path) -> None:
     text = (photos / "scene.yaml").read_text()
     offered = [line for line in text.splitlines() if re.match(r" *# +[a-z_.]+:", line) and "   " not in line[4:12]]
     offered = [line for line in offered if line in text.split("resolution:")[1] and not line.startswith("# optimize")]
-    assert len(offered) == 9
+    assert len(offered) == 10
     for line in offered:
         bare = re.sub(r"^( *)# ", r"\1", line)
         head = "optimize:\n" if line.startswith("#   ") else ""

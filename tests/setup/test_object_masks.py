@@ -169,8 +169,8 @@ def test_what_is_flat_is_an_object_only_if_it_may_be() -> None:
 
 
 def test_few_pictures_do_not_tell_depths() -> None:
-    with pytest.raises(DataError, match="fewer than 8 pictures do not tell depths"):
-        found_in(pictures(table_scene(ball=BALL), orbit(7)))
+    with pytest.raises(DataError, match="fewer than 7 pictures do not tell depths"):
+        found_in(pictures(table_scene(ball=BALL), orbit(6)))
 
 
 def test_pictures_that_have_nothing_in_common_have_no_masks() -> None:

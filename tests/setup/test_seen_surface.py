@@ -229,15 +229,24 @@ def test_a_fit_of_pictures_that_show_no_object_starts_from_the_surface_and_is_re
     assert again.config == setup.config and again.fit_views.weights is not None
     assert torch.equal(again.scene.objects["object"].mesh.vertices, mesh.vertices)
     assert torch.equal(again.fit_views.weights, weights)
-    # With other views in it, such a mesh may be asked for; a shape that is given, or a known background, is kept.
+    # Also if no object is to be found.
+    for text in ("targets: {path: ., find_masks: false}", "targets: {path: ., masks: false}"):
+        assert isinstance(build_fit(parse_config(text, tmp_path)).config.mesh, StereoMesh)
+    # A shape that is given, or a known background, is kept.
     for text in ("mesh: {init: sphere}", "background: [0, 0, 0]", "optimize: {mesh.vertices: off}\nmesh: {init: box}"):
         setup = build_fit(parse_config(f"targets: {{path: .}}\n{text}", tmp_path))
         assert not isinstance(setup.config.mesh, StereoMesh) and setup.fit_views.weights is None
 
 
+def test_eight_pictures_of_which_one_is_held_out_are_enough(tmp_path: Path) -> None:
+    write(tmp_path, WALL_SCENE, side_by_side().select(list(range(3, 11))))
+    setup = build_fit(parse_config("targets: {path: .}", tmp_path))
+    assert isinstance(setup.config.mesh, StereoMesh) and len(setup.fit_views) == 7
+
+
 def test_a_surface_that_is_asked_for_but_cannot_be_is_one_clear_error(tmp_path: Path) -> None:
     write(tmp_path, WALL_SCENE, side_by_side().select(slice(0, 6)))
-    with pytest.raises(DataError, match=r"transforms.json.*no surface.*fewer than 8 pictures.*another shape"):
+    with pytest.raises(DataError, match=r"transforms.json.*no surface.*fewer than 7 pictures.*another shape"):
         build_fit(parse_config("targets: {path: transforms.json}\nmesh: stereo", tmp_path))
     for text, told in (
         ("targets: {synthetic: {mesh: {init: box}}}\nmesh: stereo", "what photographs show"),
