@@ -56,6 +56,11 @@ def before_a_wall() -> Views:
 
 
 @cache
+def swept_wall() -> SweptViews:
+    return sweep_views(before_a_wall(), None)
+
+
+@cache
 def swept_table() -> SweptViews:
     return sweep_views(ball_on_a_table(), None)
 
@@ -94,7 +99,7 @@ def test_what_is_before_cameras_that_all_look_ahead_is_found_by_its_depth() -> N
     assert middles is not None and ((middles[:, 2] > -2.1) & (middles[:, 2] < 1)).all()
     # Those at the sides see the wall alone.
     assert float((middles[:, 2] + 2).abs()[[0, 1, 2, 12, 13, 14]].amax()) < 0.1
-    swept = sweep_views(views, None)
+    swept = swept_wall()
     assert not swept.is_around
     check(find_seen_surface(views, None, swept), wall(), Triangles(BALL.mesh.vertices, BALL.mesh.faces))
 
@@ -126,7 +131,7 @@ def test_what_was_unknown_stays_so() -> None:
 
 
 def test_pockets_of_which_nothing_tells_are_bridged_by_what_is_around_them() -> None:
-    views, swept = before_a_wall(), sweep_views(before_a_wall(), None)
+    views, swept = before_a_wall(), swept_wall()
     reliable = swept.depths.is_reliable.clone()
     place = torch.tensor([1.6, 1.0, -2.0])
     reliable &= (swept.depths.points - place).norm(dim=3) > 0.12
@@ -140,7 +145,7 @@ def test_pockets_of_which_nothing_tells_are_bridged_by_what_is_around_them() -> 
 
 
 def test_what_hides_the_surface_in_a_picture_is_not_compared() -> None:
-    views, swept = before_a_wall(), sweep_views(before_a_wall(), None)
+    views, swept = before_a_wall(), swept_wall()
     before = find_seen_surface(views, None, swept).fit.weights
     assert before is not None
     is_known = torch.nn.functional.avg_pool2d(before[:, None], 9, 1, 4)[:, 0] == 1
@@ -184,7 +189,7 @@ def test_views_that_see_nothing_of_the_surface_are_left_out() -> None:
 
 def test_a_surface_is_not_compared_from_behind() -> None:
     views, behind = before_a_wall(), Cameras.perspective(torch.tensor([[0.3, 0, -6]]), fov_deg=40, height=60, width=60)
-    found = find_seen_surface(views, pictures(WALL_SCENE, behind), sweep_views(views, None))
+    found = find_seen_surface(views, pictures(WALL_SCENE, behind), swept_wall())
     assert found.heldout is None and found.blind == ("0.png",)
 
 
