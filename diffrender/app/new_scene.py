@@ -26,7 +26,7 @@ CHOICES = """\
 # optimize:
 #   steps: 400
 #   minutes: 2                   # instead of steps: what fits into this time
-#   cameras.pose: {}             # corrects cameras that are not exact; the default where outlines tell so; or: off
+#   cameras.pose: {}             # corrects cameras that are not exact; the default where pictures tell so; or: off
 #   cameras.exposure: {}         # for photographs of unequal brightness
 # mesh: stereo                   # all that pictures without masks show, in place of one object
 # material: {type: lambert}      # with lights; without, colours hold the photographed shading

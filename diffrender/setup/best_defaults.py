@@ -29,8 +29,7 @@ from diffrender.scene.target_views import Views
 from diffrender.setup.epipolar_tangents import measure_camera_errors
 from diffrender.setup.exposure import BLUR
 from diffrender.setup.mask_agreement import SIDE, shrink_masks
-from diffrender.setup.picture_misfit import INEXACT_PX
-from diffrender.setup.swept_views import SIDE as SMALL
+from diffrender.setup.picture_misfit import describe_misfit
 
 # Fewer views carve a hull that is much larger than the object.
 FEWEST_FOR_HULL = 6
@@ -74,19 +73,16 @@ def choose_poses(config: FitConfig, views: Views, misfit_px: float | None) -> tu
     is_open = learns_shape and config.from_run is None and "cameras.pose" not in optimize.written()
     if not is_open or config.targets.path is None or len(views) < FEWEST_FOR_HULL:
         return config, {}
-    if misfit_px is not None:
-        if misfit_px <= INEXACT_PX:
-            return config, {}
-        reason = f"at a long side of {SMALL} pixels, pictures are {misfit_px:.2g} pixels beside each other"
-    else:
-        found = None if views.masks is None else measure_camera_errors(shrink_masks(views))
-        if found is None or not found.are_of_cameras:
-            return config, {}
-        reason = (
-            f"at a long side of {SIDE} pixels outlines disagree by {found.before:.2g} pixels, and by {found.after:.2g}"
-            " if pictures are shifted"
-        )
-    reason += ": cameras are not exact"
+    reason = describe_misfit(misfit_px)
+    if misfit_px is None and views.masks is not None:
+        found = measure_camera_errors(shrink_masks(views))
+        if found is not None and found.are_of_cameras:
+            reason = (
+                f"at a long side of {SIDE} pixels outlines disagree by {found.before:.2g} pixels, and by"
+                f" {found.after:.2g} if pictures are shifted: cameras are not exact"
+            )
+    if reason is None:
+        return config, {}
     optimize = optimize.model_copy(update={"cameras.pose": ParameterOptions()})
     return config.model_copy(update={"optimize": optimize}), {"optimize.cameras.pose": reason}
 
@@ -143,12 +139,11 @@ def choose_defaults(config: FitConfig, views: Views, shows_surface: bool = False
     names_shape = any(path.endswith("mesh.vertices") for path in config.optimize.written())
     if config.objects is not None or masks is None or names_shape:
         return plain
-    if is_surface:
-        pass
-    elif config.mesh is None and len(views) >= FEWEST_FOR_HULL and config.pose is None:
+    may_carve = config.mesh is None and len(views) >= FEWEST_FOR_HULL and config.pose is None
+    if may_carve and not is_surface:
         updates["mesh"] = VisualHullMesh()
         reasons["mesh"] = f"the masks of {len(views)} views carve a first shape"
-    elif not isinstance(config.mesh, VisualHullMesh):
+    elif not (is_surface or isinstance(config.mesh, VisualHullMesh)):
         return plain
     side, shown = max(views.cameras.height, views.cameras.width), float(masks.sum((1, 2)).mean())
     if config.material is None or config.material.base_color is None:

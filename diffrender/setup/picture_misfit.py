@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, normalize
 
 from diffrender.setup.depth_sweep import neighbours_by_angle, of_all_views
-from diffrender.setup.swept_views import SweptViews
+from diffrender.setup.swept_views import SIDE, SweptViews
 
 # Small pixels by which exact cameras are not off: those of COLMAP are up to a tenth, of sixteen pictures with hardly
 # any texture a fifth; with cameras turned by .3 degrees it is a half.
@@ -55,6 +55,16 @@ def measure_misfit(swept: SweptViews) -> float | None:
 
     found = torch.cat(of_all_views(shifts, n_fit))
     return float(found.median()) if len(found) >= FEWEST_PARTS else None
+
+
+def describe_misfit(misfit_px: float | None) -> str | None:
+    """Return that cameras are not exact if pictures are so many small pixels beside each other, or else None."""
+    if misfit_px is None or misfit_px <= INEXACT_PX:
+        return None
+    return (
+        f"at a long side of {SIDE} pixels, pictures are {misfit_px:.2g} pixels beside each other where depths put them:"
+        " cameras are not exact"
+    )
 
 
 def _shifts_of_parts(slopes: Tensor, mine: Tensor, at: Tensor, across: Tensor, part: Tensor) -> Tensor:

@@ -58,21 +58,17 @@ def sweep_views(fit: Views, heldout: Views | None, box: Tensor | None = None) ->
     if not isinstance(fit.cameras.projection, Perspective):
         raise DataError("depths are found by pinhole cameras only")
     small = shrink_views(fit)
-    if heldout is not None and are_alike(fit, heldout):
+    if heldout is not None and heldout.images.shape[1:] == fit.images.shape[1:]:
         small = concatenate_views(small, shrink_views(heldout))
     sight = sight_of_views(fit)
     is_around = sight.is_met and not sight.is_narrow
-    middles = find_middles(small, len(fit)) if box is None and not is_around else None
-    if box is not None or is_around:
+    if box is None and not is_around:
+        middles = find_middles(small, len(fit))
+    else:
         middles = (sight.point.float() if box is None else box.mean(0)).expand(len(small), 3)
     if middles is None:
         raise DataError("its pictures do not tell depths")
     return SweptViews(small, len(fit), sweep_depths(small, len(fit), middles), middles, is_around)
-
-
-def are_alike(fit: Views, heldout: Views) -> bool:
-    """Whether the images of both have the same size."""
-    return heldout.images.shape[1:] == fit.images.shape[1:]
 
 
 def shrink_views(views: Views) -> Views:

@@ -16,9 +16,9 @@ from diffrender.scene.target_views import Views
 from diffrender.setup.backdrop import find_backdrop, with_masks
 from diffrender.setup.local_origin import Origin
 from diffrender.setup.object_masks import ObjectMasks, composite, find_object_masks
-from diffrender.setup.picture_misfit import INEXACT_PX, measure_misfit
+from diffrender.setup.picture_misfit import describe_misfit, measure_misfit
 from diffrender.setup.seen_surface import find_seen_surface
-from diffrender.setup.swept_views import SIDE, SweptViews, sweep_views
+from diffrender.setup.swept_views import SweptViews, sweep_views
 
 
 @dataclass(frozen=True)
@@ -125,12 +125,8 @@ def _with_surface(given: Found, swept: SweptViews, box: Tensor | None, why: str 
 def _with_misfit(given: Found, swept: SweptViews, notes: list[str]) -> Found:
     """Return `given` with notes, and with how far its cameras are from exact."""
     misfit = measure_misfit(swept)
-    if misfit is not None and misfit > INEXACT_PX:
-        notes.append(
-            f"at a long side of {SIDE} pixels its pictures are {misfit:.2g} pixels beside each other where depths put"
-            " them: its cameras are not exact"
-        )
-    return replace(given, notes=tuple(notes), misfit_px=misfit)
+    inexact = describe_misfit(misfit)
+    return replace(given, notes=(*notes, inexact) if inexact else tuple(notes), misfit_px=misfit)
 
 
 def _most_parts(config: FitConfig) -> int | None:

@@ -353,30 +353,29 @@ def test_travelling_vertices_get_longer_edges_and_trembling_ones_shorter():
     torch.testing.assert_close(motions([1.0] * 6, gain=0.0), first)
 
 
-def test_smoothing_pulls_vertices_to_their_neighbours():
-    model, _, optimizer = problem(remeshing=Remeshing(0.01, 1.0, at=(), smoothing=0.25), colors="identity")
-    before = ball().mesh
+def smoothed(item):
+    """The vertices of an object after a step without gradient."""
+    model, _, optimizer = problem("identity", Remeshing(0.01, 1.0, at=(), smoothing=0.25), "identity", item)
     optimizer.begin(0)
     for latent in model.latents.values():
         latent.grad = torch.zeros_like(latent)
     optimizer.step()
+    return model.latents[VERTICES].detach()
+
+
+def test_smoothing_pulls_vertices_to_their_neighbours():
+    before = ball().mesh
     pull = laplacian_vectors(before.vertices, before.topology.edges)
-    torch.testing.assert_close(model.latents[VERTICES].detach(), before.vertices + 0.25 * pull)
+    torch.testing.assert_close(smoothed(ball()), before.vertices + 0.25 * pull)
 
 
 def test_a_border_is_smoothed_along_itself_and_does_not_retreat():
-    triangles = plane(1, 1, 5, 5)
-    sheet = Object(Mesh(*triangles), MATERIALS["unlit"](base_color=torch.full((len(triangles.vertices), 3), 0.5)))
-    remeshing = Remeshing(0.01, 1.0, at=(), smoothing=0.25)
-    model, _, optimizer = problem(remeshing=remeshing, colors="identity", item=sheet)
-    optimizer.begin(0)
-    for latent in model.latents.values():
-        latent.grad = torch.zeros_like(latent)
-    optimizer.step()
-    now, size = model.latents[VERTICES].detach(), triangles.vertices.abs().amax()
-    is_side = (triangles.vertices.abs() > 0.99 * size).sum(1) == 1
-    assert is_side.sum() >= 12
-    torch.testing.assert_close(now[is_side].abs().amax(1), size.expand(int(is_side.sum())))
+    before, faces = plane(1, 1, 5, 5)
+    now = smoothed(Object(Mesh(before, faces), MATERIALS["unlit"](base_color=torch.full_like(before, 0.5))))
+    size = before.abs().amax()
+    on_sides = now[(before.abs() > 0.99 * size).sum(1) == 1]
+    assert len(on_sides) >= 12
+    torch.testing.assert_close(on_sides.abs().amax(1), size.expand(len(on_sides)))
 
 
 def test_relative_rates_count_in_edges():

@@ -65,6 +65,6 @@ def test_poses_of_cameras_are_learned_if_pictures_do_not_fit(tmp_path: Path, obj
     write_transforms(tmp_path / "transforms.json", turned(cameras, 0.6), [f"{view}.png" for view in range(24)])
     inexact = build()
     assert "cameras.pose" in inexact.config.optimize.parameters()
-    assert "beside each other: cameras are not exact" in inexact.reasons["optimize.cameras.pose"]
-    assert any("its cameras are not exact" in note for note in inexact.notes)
+    assert "beside each other where depths put them: cameras are not exact" in inexact.reasons["optimize.cameras.pose"]
+    assert any("pixels beside each other" in note for note in inexact.notes)
     assert "cameras.pose" not in build("optimize: {cameras.pose: off}").config.optimize.parameters()

@@ -120,8 +120,8 @@ class TargetsOptions(Strict):
     find_surface: bool | None = option(
         None,
         "whether to find the surface that all pictures show, by its depth, and to compare what of them sees it; if"
-        " omitted: for `mesh: stereo`, or if the mesh is left open, there are no masks, none are found either, and"
-        " `background` is not given",
+        " omitted: for `mesh: stereo`, or if the mesh is left open, masks are neither used nor found, there is no"
+        " backdrop of one colour, and `background` is not given",
     )
     fps: PositiveFloat | None = option(
         None,
