@@ -30,8 +30,10 @@ FEWEST_PLANES, MOST_PLANES = 32, 128
 SAME_PLACE = 1e-3
 # Of those by distance every so manieth is tried; views show what they look at if depths are found for so many of their
 # pixels, and are not tried further for so many.
-STRIDES = (1, 3, 9)
+STRIDES = (1, 3, 9, 27)
 FEWEST_SEEN, MANY_SEEN = 0.05, 0.3
+# Of places from which neighbours are USUAL_DEG apart, so many times the distance is told.
+TOLD = 4.0
 # Squares of less variance in sRGB show nothing.
 FLAT = 1e-5
 # A depth is reliable if squares correlate so well and so many neighbours find it too, up to this relative difference.
@@ -76,7 +78,10 @@ def find_middles(views: Views, sources: int) -> Tensor | None:
         nearest = [others[stride - 1 :: stride][:NEIGHBOURS] for others in order]
         apart = [(eyes[near] - eyes[view]).norm(dim=1).sum() / max(len(near), 1) for view, near in enumerate(nearest)]
         # Seen from there, neighbours are USUAL_DEG apart.
-        maps = _sweep_all(views, nearest, torch.stack(apart) / math.radians(USUAL_DEG))
+        distances = torch.stack(apart) / math.radians(USUAL_DEG)
+        maps = _sweep_all(views, nearest, distances)
+        # What is farther than all planes looks most like the last ones.
+        maps = maps._replace(is_reliable=maps.is_reliable & (maps.depth < TOLD * distances[:, None, None]))
         count = int(maps.is_reliable.sum())
         if count > most:
             best, most = maps, count
