@@ -106,12 +106,13 @@ def find_return(course: Course) -> Reason | None:
 
 
 def find_high_rate(course: Course) -> Reason | None:
-    """A rate far above its default, and an objective that rises above its start or at the end, or stays bad."""
+    """A rate far above its default, and an objective that rises above its start or at the end, or a bad result."""
     values = [value for _, value in course.result.objectives]
     blame = _blame_rate(course.case.setup)
     rises = max(values[1:], default=0.0) > RISING * values[0] or course.result.returned_step < course.result.steps_done
     rises = rises or values[-1] > RISING * min(values) or course.result.stop_reason in ("non_finite", "diverged")
-    if not blame or not (rises or find_low_iou(course) or find_low_psnr(course)):
+    is_bad = find_low_iou(course) or find_low_psnr(course) or find_heldout_gap(course)
+    if not blame or not (rises or is_bad):
         return None
     course_of_values = ", ".join(f"{value:.3g}" for value in values)
     return Reason("learning_rate_too_high", f"A learning rate is too high; objectives: {course_of_values}", blame)
