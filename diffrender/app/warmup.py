@@ -7,17 +7,20 @@ import sys
 import time
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from diffrender.errors import BackendError
 from diffrender.geometry.coincidence import any_coincide
+from diffrender.geometry.depth_fusion import fuse_depths
 from diffrender.geometry.distances import SurfaceQuery
 from diffrender.geometry.mesh_checks import self_intersections
 from diffrender.geometry.primitives import Triangles, icosphere
 from diffrender.geometry.remesh.remesh import remesh
 from diffrender.geometry.topology import Topology
 from diffrender.geometry.weld_corners import weld_corners
+from diffrender.imaging.plane_sweep import sweep_planes
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.changes_across import changes_across
 from diffrender.ops.collapse_pyramid import collapse_pyramid
@@ -92,7 +95,7 @@ def _draw(scene: Scene, vertices: Tensor, cameras: Cameras) -> Tensor:
 
 
 def warm_up_surfaces(dtype: torch.dtype = torch.float32) -> None:
-    """Remesh a ball, measure it, sample and smooth a texture, interpolate a value, undistort and compare images."""
+    """Remesh a ball, measure it, sample and smooth a texture, interpolate a value; undistort, sweep, compare images."""
     ball = icosphere(0)
     remesh(*ball, target_length=0.5)
     triangles = Triangles(*ball)
@@ -104,6 +107,9 @@ def warm_up_surfaces(dtype: torch.dtype = torch.float32) -> None:
     _sample_texture(dtype)
     _interpolate(dtype)
     undistort(torch.zeros(2, 2, 3), BrownConrady(k1=0.1), (2.0, 2.0, 1.0, 1.0), 1, 1)
+    blank = np.zeros((1, 2, 2, 3), np.float32)
+    fuse_depths(np.zeros((3, 1)), np.zeros((1, 3, 4)), blank[..., 0], blank[..., 0] > 0, 1.0, 1.0)
+    sweep_planes(blank[0, ..., 0], blank[..., 0], blank, blank[0, 0, :1], blank[0, 0, 0])
     rgba, image = torch.zeros(1, 2, 2, 4, dtype=dtype, requires_grad=True), torch.ones(1, 2, 2, 3, dtype=dtype)
     for weights in (None, image[..., 0].contiguous()):
         compare_colors(rgba, image, weights=weights)[0].sum().backward()

@@ -9,8 +9,9 @@ from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample, max_pool2d, normalize, pad
+from torch.nn.functional import max_pool2d, normalize
 
+from diffrender.imaging.plane_sweep import REACH, sweep_planes
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.target_views import Views
 from diffrender.threads import kernel_threads, threads_to_kernels
@@ -19,10 +20,6 @@ T = TypeVar("T")
 
 # Neighbours of a picture, as seen from the middle: about so many degrees away, in any case between the two.
 NEIGHBOURS, USUAL_DEG, LEAST_DEG, MOST_DEG = 4, 12.0, 3.0, 45.0
-# Of these so many, the best, must look alike: others do not see what it sees.
-AGREEING = 2
-# Half the side in pixels of the squares that are compared.
-REACH_PX = 2
 # Depths between these multiples of the distance to the middle, evenly in their inverse, about a pixel apart.
 NEAREST, FARTHEST = 0.4, 6.0
 FEWEST_PLANES, MOST_PLANES = 32, 128
@@ -34,11 +31,9 @@ STRIDES = (1, 3, 9, 27)
 FEWEST_SEEN, MANY_SEEN = 0.05, 0.3
 # Of places from which neighbours are USUAL_DEG apart, so many times the distance is told.
 TOLD = 4.0
-# Squares of less variance in sRGB show nothing.
-FLAT = 1e-5
 # A depth is reliable if squares correlate so well and so many neighbours find it too, up to this relative difference.
 ALIKE, CONFIRMED, SAME = 0.7, 2, 0.03
-# Each thread takes hundreds of megabytes.
+# Each thread takes tens of megabytes.
 MOST_THREADS = 8
 
 
@@ -110,7 +105,7 @@ def _sweep_all(views: Views, neighbours: list[list[int]], distances: Tensor) -> 
             found[view] += is_same.reshape(found[view].shape)
     # Squares that reach over unknown pixels show what is not there.
     unknown = (~views.known_pixels).to(gray)[:, None]
-    is_whole = max_pool2d(unknown, 2 * REACH_PX + 1, 1, REACH_PX)[:, 0] == 0
+    is_whole = max_pool2d(unknown, 2 * REACH + 1, 1, REACH)[:, 0] == 0
     return DepthMaps(depth, points, (alike > ALIKE) & (found >= CONFIRMED) & is_whole)
 
 
@@ -163,57 +158,16 @@ def _sweep(
     disparity = float(camera.focal_px.mean()) * math.radians(USUAL_DEG) * (1 / NEAREST - 1 / FARTHEST)
     count = round(min(max(FEWEST_PLANES, disparity), MOST_PLANES))
     inverse = torch.linspace(1 / NEAREST, 1 / FARTHEST, count, device=gray.device)
-    alike = torch.stack(
-        [
-            _correlate(gray[view], gray[other], _pixels_at(cameras.select([other]), origin[0], ahead[0], inverse))
-            for other in neighbours
-        ]
+    others = [cameras.select([other]) for other in neighbours]
+    starts = torch.stack([each.project(origin[0, :1])[0, 0, :3] for each in others])
+    ends = torch.stack([each.project((origin + ahead)[0])[0, :, :3] for each in others])
+    best, place = sweep_planes(
+        gray[view].numpy(), gray[neighbours].numpy(), ends.unflatten(1, (height, width)).numpy(), starts.numpy(),
+        inverse.numpy(),
+    )  # fmt: skip
+    share = 1 / (inverse[0] + torch.from_numpy(place) * (inverse[1] - inverse[0]))
+    return (
+        distance * share,
+        torch.from_numpy(best),
+        (origin + ahead * share.reshape(1, -1, 1))[0].reshape(height, width, 3),
     )
-    score = alike.topk(min(AGREEING, len(neighbours)), dim=0).values.mean(0)
-    best, plane = score.max(0)
-    # Between planes: the vertex of the parabola through the best and those beside it.
-    plane = plane.clamp(1, count - 2)
-    before, at, after = (score.gather(0, plane[None] + step)[0] for step in (-1, 0, 1))
-    bend = (before - 2 * at + after).clamp_max(-1e-6)
-    shift = (0.5 * (before - after) / bend).clamp(-0.5, 0.5)
-    share = 1 / (inverse[plane] + shift * (inverse[1] - inverse[0]))
-    return distance * share, best, (origin + ahead * share.reshape(1, -1, 1))[0].reshape(height, width, 3)
-
-
-def _pixels_at(camera: Cameras, origin: Tensor, ahead: Tensor, inverse: Tensor) -> Tensor:
-    """Return where a pinhole camera sees `origin + ahead / inverse` [M, 3]: x and y [D, M] in pixels."""
-    # Homogeneous pixels are affine along a ray.
-    start = camera.project(origin)[0, :, :3]
-    x, y, w = (camera.project(origin + ahead)[0, :, :3] - start + inverse[:, None, None] * start).unbind(-1)
-    w = w.where(w > 0, torch.nan)
-    return torch.stack([x / w, y / w], -1)
-
-
-def _correlate(mine: Tensor, theirs: Tensor, pixels: Tensor) -> Tensor:
-    """Return how squares of a picture [H, W] and of another at `pixels` [D, H W, 2] of it correlate: [D, H, W]."""
-    height, width = mine.shape
-    grid = (pixels * pixels.new_tensor([2 / width, 2 / height]) - 1).nan_to_num(2.0).reshape(-1, height, width, 2)
-    seen = grid_sample(theirs[None, None], grid.reshape(1, -1, width, 2), padding_mode="border", align_corners=False)
-    seen = seen.reshape(-1, height, width)
-    own, mean = _means(mine), _means(seen)
-    spread = (_means(mine * mine) - own * own).clamp_min(0) + FLAT
-    spread = spread * ((_means(seen * seen) - mean * mean).clamp_min(0) + FLAT)
-    correlation = (_means(seen * mine) - mean * own) / spread.sqrt()
-    return correlation.where((grid.abs() < 1).all(-1), -1)
-
-
-def _means(images: Tensor) -> Tensor:
-    """Return the mean of the square around each pixel of images [..., H, W]."""
-    counts = _sums(images.new_ones(images.shape[-2:]))
-    return _sums(images) / counts
-
-
-def _sums(images: Tensor) -> Tensor:
-    # Sums of shifted images take a tenth of the time of PyTorch's pooling.
-    for axis in (-1, -2):
-        padded = pad(images, (REACH_PX, REACH_PX) if axis == -1 else (0, 0, REACH_PX, REACH_PX))
-        size = images.shape[axis]
-        images = padded.narrow(axis, 0, size) + padded.narrow(axis, 1, size)
-        for shift in range(2, 2 * REACH_PX + 1):
-            images += padded.narrow(axis, shift, size)
-    return images

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import DataError
+from diffrender.geometry.depth_fusion import fuse_depths
 from diffrender.geometry.isosurface import Lattice, isosurface
 from diffrender.geometry.normals import face_normals
 from diffrender.geometry.primitives import Triangles
@@ -22,7 +23,7 @@ from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
-from diffrender.setup.depth_sweep import DepthMaps, of_all_views
+from diffrender.setup.depth_sweep import DepthMaps
 from diffrender.setup.swept_views import SweptViews, shrink_views
 
 # What counts is not farther away than so many times the middle of what a view shows, without this share of outliers at
@@ -154,31 +155,18 @@ def _observe(cameras: Cameras, depths: DepthMaps, low: Tensor, high: Tensor, cel
     from scipy.ndimage import gaussian_filter
 
     axes = [first + cell * torch.arange(int((last - first) / cell) + 2) for first, last in zip(low, high, strict=True)]
-
-    def slab(index: int) -> tuple[Tensor, Tensor, Tensor]:
-        points = torch.cartesian_prod(axes[0][index : index + 1], axes[1], axes[2])
-        total, count, near = points.new_zeros(3, len(points))
-        for view, (depth, reliable) in enumerate(zip(depths.depth, depths.is_reliable, strict=True)):
-            x, y, far = cameras.select([view]).world_to_pixels(points)[0].unbind(1)
-            is_inside = (x >= 0) & (x < cameras.width) & (y >= 0) & (y < cameras.height)
-            row, column = (torch.where(is_inside, at, 0).long() for at in (y, x))
-            before = (depth[row, column] - far) / cell
-            is_known = is_inside & reliable[row, column] & (before > -BEHIND)
-            total += torch.where(is_known, before.clamp_max(BEHIND), 0)
-            count += is_known
-            near += is_known & (before < BEHIND)
-        return total, count, near
-
-    slabs = zip(*of_all_views(slab, len(axes[0])), strict=True)
-    total, count, near = (torch.stack(parts).reshape([len(axis) for axis in axes]) for parts in slabs)
-    total, weight = (torch.where(count >= SEEN, part, 0).numpy() for part in (total, count))
+    center, focal, rows = cameras.center_px.double(), cameras.focal_px.double(), cameras.cam_from_world[:, :3].double()
+    matrices = torch.cat([focal[..., None] * rows[:, :2] + center[..., None] * rows[:, 2:], rows[:, 2:]], 1)
+    arrays = (each.numpy() for each in (matrices, depths.depth, depths.is_reliable))
+    total, count, near = fuse_depths([axis.numpy() for axis in axes], *arrays, cell, BEHIND)
+    total, weight = (np.where(count >= SEEN, part, 0).astype(np.float32) for part in (total, count))
     distance = np.full(weight.shape, -BEHIND, np.float32)
     parts = total, weight
     wide, narrow = ([gaussian_filter(part, sigma, mode="constant") for part in parts] for sigma in (FILL, BLUR))
     # What nothing tells of is as what is around it.
     for (sums, weights), where in ((wide, wide[1] > LEAST_WEIGHT), (narrow, weight > 0)):
         distance[where] = sums[where] / weights[where]
-    return _Grid(low, cell, torch.from_numpy(distance), near)
+    return _Grid(low, cell, torch.from_numpy(distance), torch.from_numpy(near).float())
 
 
 def _fuse(cameras: Cameras, depths: DepthMaps, low: Tensor, high: Tensor, cell: float) -> Triangles:
