@@ -29,7 +29,7 @@ from diffrender.scene.target_views import Views
 from diffrender.setup.epipolar_tangents import measure_camera_errors
 from diffrender.setup.exposure import BLUR
 from diffrender.setup.mask_agreement import SIDE, shrink_masks
-from diffrender.setup.picture_misfit import describe_misfit
+from diffrender.setup.picture_agreement import describe_misfit
 
 # Fewer views carve a hull that is much larger than the object.
 FEWEST_FOR_HULL = 6
@@ -64,7 +64,7 @@ def choose_poses(config: FitConfig, views: Views, misfit_px: float | None) -> tu
     """Return `config` with poses of cameras learned if they are wrong by more than masks can be, and why, by key.
 
     Of photographs from which a shape is learned, unless the file names `cameras.pose`. views: the fitted ones.
-    misfit_px: by how much they do not fit onto each other (setup.picture_misfit), which masks by depth hide.
+    misfit_px: by how much they do not fit onto each other (setup.picture_agreement), which masks by depth hide.
     """
     optimize, mesh = config.optimize, config.mesh
     learns_shape = (

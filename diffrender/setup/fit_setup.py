@@ -52,6 +52,7 @@ from diffrender.setup.parameters import (
     ranges_of,
     without_rates,
 )
+from diffrender.setup.picture_agreement import PictureAgreement
 from diffrender.setup.programs import LoadedProgram, bind_program, fill_anneal, load_program, times_of, with_hashes
 from diffrender.setup.region import Region
 from diffrender.setup.remeshing import build_remeshing
@@ -74,6 +75,7 @@ class FitSetup:
     reasons: why defaults were chosen, by dotted key of the scene file.
     program: the code of the program that values of `scene` follow from; None without any.
     region: where the targets suggest that the scene is; its radius is the unit of default learning rates.
+    pictures: how far pictures without masks fit onto each other; None if unknown.
     """
 
     config: FitConfig
@@ -94,6 +96,7 @@ class FitSetup:
     notes: tuple[str, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
     program: LoadedProgram | None = None
+    pictures: PictureAgreement | None = None
 
     @property
     def display(self) -> Display:
@@ -216,6 +219,7 @@ def build_fit(config: FitConfig) -> FitSetup:
         reasons=chosen.reasons,
         region=region,
         program=loaded,
+        pictures=targets.pictures,
     )
 
 
@@ -238,7 +242,8 @@ def _load_program(config: FitConfig) -> tuple[FitConfig, LoadedProgram | None]:
 
 def _build_start(config: FitConfig, targets: Targets) -> tuple[Targets, Chosen, BuiltScene[FitConfig]]:
     """Choose what the file leaves out, aim the cameras, and build the scene: by defaults, or from a run's result."""
-    config, of_poses = choose_poses(config, targets.fit, targets.misfit_px)
+    misfit = None if targets.pictures is None else targets.pictures.misfit_px
+    config, of_poses = choose_poses(config, targets.fit, misfit)
     targets, aimed = aim_cameras(targets, config)
     config, of_batch = choose_batch(config)
     config, of_method = choose_for_least_squares(config, targets.fit)

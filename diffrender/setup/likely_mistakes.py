@@ -1,11 +1,11 @@
-"""Try out the usual mistakes of captures: with which of them undone do the masks agree?"""
+"""Try out the usual mistakes of captures: with which of them undone do masks, or pictures, agree?"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -43,25 +43,46 @@ class Mistake(NamedTuple):
 
 
 class Tried(NamedTuple):
-    """A mistake that was tried out. share: of the masks' outlines, of what agrees once it is undone."""
+    """A mistake that was tried out. share: of what agrees once it is undone, as that of its trial."""
 
     name: str
     remedy: str
     share: float
 
 
+def _outlines_are_explained(as_read: float, share: float) -> bool:
+    return share >= AGREED and 1 - share <= PART_LEFT * (1 - as_read)
+
+
 class Trial(NamedTuple):
-    """What came of trying mistakes: `as_read` is the share for the same views as they are; best first."""
+    """What came of trying mistakes, best first.
+
+    as_read: the share for the same views as they are, of the masks' outlines, of what agrees.
+    explains: whether a share is so much better than that of the views as read that the mistake is very probably it.
+    """
 
     as_read: float
     tried: tuple[Tried, ...]
+    explains: Callable[[float, float], bool] = _outlines_are_explained
 
     @property
     def found(self) -> Tried | None:
         """The mistake that is very probably the one."""
         best = self.tried[0] if self.tried else None
-        is_clear = best is not None and best.share >= AGREED and 1 - best.share <= PART_LEFT * (1 - self.as_read)
-        return best if is_clear else None
+        return best if best is not None and self.explains(self.as_read, best.share) else None
+
+    def describe(self) -> str:
+        """Return the best shares in words."""
+        best = ", ".join(f"{each.share:.0%} {each.name}" for each in self.tried[:3])
+        return f"{self.as_read:.0%} as read; {best}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all shares."""
+        return {
+            "as_read": self.as_read,
+            "found": None if self.found is None else self.found.name,
+            "mistakes": [each._asdict() for each in self.tried],
+        }
 
 
 def try_mistakes(views: Views, origin: tuple[float, float, float]) -> Trial:
@@ -71,10 +92,10 @@ def try_mistakes(views: Views, origin: tuple[float, float, float]) -> Trial:
     agreement, one view is allowed to disagree with the others.
     """
     some = evenly_spaced_indices(len(views), MOST_TRIED)
-    changed = [(each, each.undo(views).select(some)) for each in _mistakes_of_all(views, origin)]
+    changed = [(each, each.undo(views).select(some)) for each in mistakes_of_all(views, origin)]
     for tolerance in (0, 1) if len(some) > 4 else (0,):
         as_read = share_of_outlines(views.select(some), tolerance)
-        trial = Trial(as_read, _sort([(each, share_of_outlines(other, tolerance)) for each, other in changed]))
+        trial = Trial(as_read, sort_tried([(each, share_of_outlines(other, tolerance)) for each, other in changed]))
         if trial.found is not None or tolerance == 0:
             best = trial
         if best.found is not None:
@@ -95,25 +116,32 @@ def try_on_views(views: Views, agreement: Agreement, origin: tuple[float, float,
         mistakes = _mistakes_of_one(own, origin)
         for other in agreement.odd[:MOST_ODD]:
             if other != view:
-                mistakes.append(_image_of(views, other))
+                mistakes.append(image_of(views, other))
         tried = [(each, share_of_outlines(concatenate_views(others, each.undo(own)))) for each in mistakes]
-        trials[views.names[view]] = Trial(share_of_outlines(concatenate_views(others, own)), _sort(tried))
+        trials[views.names[view]] = Trial(share_of_outlines(concatenate_views(others, own)), sort_tried(tried))
     return trials
 
 
-def _sort(tried: Sequence[tuple[Mistake, float]]) -> tuple[Tried, ...]:
-    """Return what was tried with the best first; the likelier one of those that are about as good as it."""
-    best = max((share for _, share in tried), default=0.0)
-    ordered = sorted(tried, key=lambda each: (each[1] < best - AS_GOOD, -each[1] if each[1] < best - AS_GOOD else 0))
+def sort_tried(tried: Sequence[tuple[Mistake, float]], as_good: float = AS_GOOD) -> tuple[Tried, ...]:
+    """Return what was tried with the best first; of those that are as good within `as_good`, the likelier one."""
+    least = max((share for _, share in tried), default=0.0) - as_good
+    ordered = sorted(tried, key=lambda each: (each[1] < least, -each[1] if each[1] < least else 0))
     return tuple(Tried(mistake.name, mistake.remedy, share) for mistake, share in ordered)
 
 
-def _mistakes_of_all(views: Views, origin: tuple[float, float, float]) -> list[Mistake]:
-    return [*_of_masks(views), *_of_poses(views, origin), *_of_lenses(views), *_of_pictures(views), *_of_order(views)]
+def mistakes_of_all(views: Views, origin: tuple[float, float, float]) -> list[Mistake]:
+    """Return the mistakes that all views may share; origin: the point of the capture's world that is theirs."""
+    return [
+        *_of_masks(views),
+        *_of_poses(views, origin),
+        *_of_lenses(views),
+        *mistakes_of_pictures(views),
+        *_of_order(views),
+    ]
 
 
 def _mistakes_of_one(view: Views, origin: tuple[float, float, float]) -> list[Mistake]:
-    return [*_of_masks(view), *_of_pictures(view), *_of_poses(view, origin), *_of_lenses(view)]
+    return [*_of_masks(view), *mistakes_of_pictures(view), *_of_poses(view, origin), *_of_lenses(view)]
 
 
 def _of_poses(views: Views, origin: tuple[float, float, float]) -> list[Mistake]:
@@ -183,13 +211,14 @@ def _of_masks(views: Views) -> list[Mistake]:
     return [Mistake("masks that mark the background", remedy, lambda old: _with_masks(old, lambda each: 1 - each))]
 
 
-def _of_pictures(views: Views) -> list[Mistake]:
+def mistakes_of_pictures(views: Views) -> list[Mistake]:
+    """Return those of the image files alone."""
     mirror = "mirror the image files back"
     found = [
-        Mistake("images mirrored, left for right", mirror, lambda old: _with_masks(old, lambda masks: masks.flip(2))),
+        Mistake("images mirrored, left for right", mirror, lambda old: _with_pictures(old, lambda each: each.flip(2))),
         Mistake("images upside down", "turn the image files by 180 degrees",
-                lambda old: _with_masks(old, lambda masks: masks.flip(1, 2))),
-        Mistake("images mirrored, top for bottom", mirror, lambda old: _with_masks(old, lambda masks: masks.flip(1))),
+                lambda old: _with_pictures(old, lambda each: each.flip(1, 2))),
+        Mistake("images mirrored, top for bottom", mirror, lambda old: _with_pictures(old, lambda each: each.flip(1))),
     ]  # fmt: skip
     if views.cameras.height == views.cameras.width:
         for turns, side in ((1, "left"), (-1, "right")):
@@ -197,7 +226,7 @@ def _of_pictures(views: Views) -> list[Mistake]:
                 Mistake(
                     f"images turned by 90 degrees to the {'right' if turns == 1 else 'left'}",
                     f"turn the image files by 90 degrees to the {side}",
-                    lambda old, k=turns: _with_masks(old, lambda masks: torch.rot90(masks, k, (1, 2))),
+                    lambda old, k=turns: _with_pictures(old, lambda each: torch.rot90(each, k, (1, 2))),
                 )
             )
     return found
@@ -228,22 +257,31 @@ def _with_numbers(name: str) -> list[tuple[int, str]]:
 
 
 def _reorder(order: Sequence[int]) -> Change:
-    return lambda views: replace(
-        views, masks=views.select(list(order)).masks, weights=views.select(list(order)).weights
-    )
+    return lambda views: _with_pictures_of(views, views.select(list(order)))
 
 
-def _image_of(views: Views, other: int) -> Mistake:
+def image_of(views: Views, other: int) -> Mistake:
+    """Return that a view has the image of another one."""
     image = views.select([other])
     remedy = f"swap its image with that of {views.names[other]}"
     return Mistake(
         f"its image and that of {views.names[other]} swapped",
         remedy,
-        lambda own: replace(own, masks=image.masks, weights=image.weights),
+        lambda own: _with_pictures_of(own, image),
     )
+
+
+def _with_pictures_of(views: Views, other: Views) -> Views:
+    return replace(views, images=other.images, masks=other.masks, weights=other.weights)
 
 
 def _with_masks(views: Views, change: Callable[[Tensor], Tensor]) -> Views:
     assert views.masks is not None
     weights = None if views.weights is None else change(views.weights)
     return replace(views, masks=change(views.masks), weights=weights)
+
+
+def _with_pictures(views: Views, change: Callable[[Tensor], Tensor]) -> Views:
+    """Return `views` with images, masks and weights changed by a function of tensors [N, H, W, ...]."""
+    masks, weights = (None if part is None else change(part) for part in (views.masks, views.weights))
+    return replace(views, images=change(views.images), masks=masks, weights=weights)

@@ -47,19 +47,19 @@ class SweptViews(NamedTuple):
         return self.views.cameras.select(slice(0, self.n_fit))
 
 
-def sweep_views(fit: Views, heldout: Views | None, box: Tensor | None = None) -> SweptViews:
+def sweep_views(fit: Views, heldout: Views | None, box: Tensor | None = None, side: int = SIDE) -> SweptViews:
     """Return the depths of what `fit` and `heldout` show, as seen by neighbours among `fit`.
 
-    box: [2, 3] low and high corner of what counts, if it is known.
+    box: [2, 3] low and high corner of what counts, if it is known. side: the long side that they are shrunk to.
     Raises DataError if there are none.
     """
     if len(fit) < FEWEST:
         raise DataError(f"fewer than {FEWEST} pictures do not tell depths")
     if not isinstance(fit.cameras.projection, Perspective):
         raise DataError("depths are found by pinhole cameras only")
-    small = shrink_views(fit)
+    small = shrink_views(fit, side)
     if heldout is not None and heldout.images.shape[1:] == fit.images.shape[1:]:
-        small = concatenate_views(small, shrink_views(heldout))
+        small = concatenate_views(small, shrink_views(heldout, side))
     sight = sight_of_views(fit)
     is_around = sight.is_met and not sight.is_narrow
     if box is None and not is_around:
@@ -71,10 +71,10 @@ def sweep_views(fit: Views, heldout: Views | None, box: Tensor | None = None) ->
     return SweptViews(small, len(fit), sweep_depths(small, len(fit), middles), middles, is_around)
 
 
-def shrink_views(views: Views) -> Views:
-    """Return `views` at a long side of SIDE pixels, with images in sRGB."""
+def shrink_views(views: Views, side: int = SIDE) -> Views:
+    """Return `views` at a long side of at most `side` pixels, without masks and with images in sRGB."""
     cameras = views.cameras.without_gains()
-    scale = min(1.0, SIDE / max(cameras.height, cameras.width))
+    scale = min(1.0, side / max(cameras.height, cameras.width))
     height, width = (max(1, round(size * scale)) for size in (cameras.height, cameras.width))
     images = srgb_from_linear(resize_area(views.images.clamp(0, 1), height, width, views.weights))
     weights = None if views.weights is None else resize_area(views.weights[..., None], height, width)[..., 0]

@@ -22,6 +22,7 @@ from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 from diffrender.setup.camera_poses import doubt_poses
 from diffrender.setup.local_origin import Origin
+from diffrender.setup.picture_agreement import PictureAgreement
 from diffrender.setup.region import (
     InitRegion,
     region_of_box,
@@ -43,7 +44,7 @@ class Targets(NamedTuple):
     relit: the same scene under the `relight` lights; None if there are none.
     notes: what readers say of the files. has_found_masks: whether the masks of `fit` are not those of the capture.
     cameras: those that took the fitted views, of which `fit` may have others; None for photographs.
-    misfit_px: by how many small pixels pictures do not fit onto each other (setup.picture_misfit); None if unknown.
+    pictures: how far pictures without masks fit onto each other; None if unknown.
     """
 
     fit: Views
@@ -55,7 +56,7 @@ class Targets(NamedTuple):
     notes: tuple[str, ...] = ()
     has_found_masks: bool = False
     cameras: Cameras | None = None
-    misfit_px: float | None = None
+    pictures: PictureAgreement | None = None
 
 
 def build_targets(config: FitConfig) -> Targets:
@@ -108,7 +109,7 @@ def build_targets(config: FitConfig) -> Targets:
     near = config.render.near or NEAR * place.region.radius
     fit, heldout = _with_near(fit, near), None if heldout is None else _with_near(heldout, near)
     place, told = place._replace(views=fit), tuple(notes)
-    return Targets(fit, heldout, place, background, scene, relit, told, has_found, cameras, found.misfit_px)
+    return Targets(fit, heldout, place, background, scene, relit, told, has_found, cameras, found.pictures)
 
 
 def _with_near(views: Views, near: float) -> Views:

@@ -16,7 +16,7 @@ from diffrender.scene.target_views import Views
 from diffrender.setup.backdrop import find_backdrop, with_masks
 from diffrender.setup.local_origin import Origin
 from diffrender.setup.object_masks import ObjectMasks, composite, find_object_masks
-from diffrender.setup.picture_misfit import describe_misfit, measure_misfit
+from diffrender.setup.picture_agreement import PictureAgreement, measure_pictures
 from diffrender.setup.seen_surface import find_seen_surface
 from diffrender.setup.swept_views import SweptViews, sweep_views
 
@@ -27,7 +27,7 @@ class Found:
 
     fit, heldout: the views, maybe with masks. background: linear RGB behind what they show.
     surface: what they show, if it is not an object in masks. notes: what was found, or why nothing was.
-    misfit_px: by how many small pixels they do not fit onto each other (setup.picture_misfit), if depths are known.
+    pictures: how far they fit onto each other, if depths are known.
     """
 
     fit: Views
@@ -35,7 +35,7 @@ class Found:
     background: tuple[float, float, float]
     surface: Triangles | None = None
     notes: tuple[str, ...] = ()
-    misfit_px: float | None = None
+    pictures: PictureAgreement | None = None
 
 
 def find_without_masks(
@@ -105,7 +105,7 @@ def _with_masks(given: Found, masks: ObjectMasks, swept: SweptViews) -> Found:
     if heldout is not None and heldout.masks is not None:
         heldout = composite(heldout, given.background)
     notes = [note, masks.why] if masks.why else [note]
-    return _with_misfit(replace(given, fit=fit, heldout=heldout), swept, notes)
+    return _with_agreement(replace(given, fit=fit, heldout=heldout), swept, notes)
 
 
 def _with_surface(given: Found, swept: SweptViews, box: Tensor | None, why: str = "") -> Found:
@@ -119,14 +119,13 @@ def _with_surface(given: Found, swept: SweptViews, box: Tensor | None, why: str 
     if found.blind:
         notes.append(f"hardly anything of the surface is seen by {some(list(found.blind))}, left out")
     given = replace(given, fit=found.fit, heldout=found.heldout, surface=found.mesh)
-    return _with_misfit(given, swept, notes)
+    return _with_agreement(given, swept, notes)
 
 
-def _with_misfit(given: Found, swept: SweptViews, notes: list[str]) -> Found:
-    """Return `given` with notes, and with how far its cameras are from exact."""
-    misfit = measure_misfit(swept)
-    inexact = describe_misfit(misfit)
-    return replace(given, notes=(*notes, inexact) if inexact else tuple(notes), misfit_px=misfit)
+def _with_agreement(given: Found, swept: SweptViews, notes: list[str]) -> Found:
+    """Return `given` with notes, and with how far its pictures fit onto each other."""
+    pictures = measure_pictures(swept)
+    return replace(given, notes=(*notes, *pictures.doubts()), pictures=pictures)
 
 
 def _most_parts(config: FitConfig) -> int | None:

@@ -162,7 +162,7 @@ def test_pictures_show_masks_and_start_in_two_colours(tmp_path: Path, pictures: 
 
 
 def row(name: str, iou: float, *notes: str) -> ViewRow:
-    return ViewRow(name, 256, 192, 0.3, 0.0, iou, 4.0, (300.0, 300.0), 0.0, notes)
+    return ViewRow(name, 256, 192, 0.3, 0.0, None, iou, 4.0, (300.0, 300.0), 0.0, notes)
 
 
 def test_hundreds_of_views_are_those_that_stand_out_and_a_summary() -> None:

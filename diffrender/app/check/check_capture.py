@@ -12,7 +12,8 @@ from rich.text import Text
 from torch import Tensor
 
 from diffrender.app.check.half_pixel import find_half_pixel
-from diffrender.app.check.view_rows import ViewRow, view_rows, view_table, worst_first
+from diffrender.app.check.picture_diagnosis import PictureDiagnosis, diagnose_pictures
+from diffrender.app.check.view_rows import ODD, ViewRow, view_rows, view_table, worst_first
 from diffrender.app.evaluation import Evaluator
 from diffrender.app.verdict.diagnosis import Diagnosis, diagnose
 from diffrender.app.verdict.judge import judge_start
@@ -23,6 +24,7 @@ from diffrender.errors import ConfigError, DataError
 from diffrender.scene.target_views import Views, concatenate_views
 from diffrender.setup.camera_poses import doubt_poses
 from diffrender.setup.fit_setup import FitSetup, build_fit
+from diffrender.setup.picture_agreement import PictureAgreement
 from diffrender.setup.region import Region, region_of_views, sight_of_views
 from diffrender.setup.targets import build_targets
 from diffrender.threads import kernel_threads, threads_to_kernels
@@ -52,6 +54,7 @@ class _Checked:
     notes: Sequence[str]
     box: tuple[Sequence[float], Sequence[float]] | None
     has_found_masks: bool
+    pictures: PictureAgreement | None
     setup: FitSetup | None
     refusal: str | None
 
@@ -82,22 +85,25 @@ def check_capture(config: FitConfig, name: str, folder: Path, console: Console, 
             initial = Evaluator(setup).evaluate(setup.scene, setup.fit_views.cameras)
             iou = {row.name: row.mask_iou for kind in initial.views.values() for row in kind}
             reasons = judge_start(setup, initial)
-        found = None if diagnosis is None else diagnosis.reason()
+        pictures = diagnose_pictures(views, checked.pictures, checked.origin)
+        found = None if pictures is None else pictures.reason()
+        found = found or (None if diagnosis is None else diagnosis.reason(are_found=checked.pictures is not None))
         if found is None or found.key == "inexact_cameras":  # which cameras that share one error are, too
             found = find_half_pixel(views) or found
         verdict = Verdict.of([*([] if found is None else [found]), *_of_poses(checked, found), *reasons])
-        rows = view_rows(views, checked.heldout, checked.region, iou, diagnosis)
+        rows = view_rows(views, checked.heldout, checked.region, iou, diagnosis, pictures)
         out = RunFolder(folder).folder("")
-        files = _draw(checked, rows, diagnosis, out)
+        files = _draw(checked, rows, out)
     if json_file is not None:
         facts = {
             "views": [row.as_json() for row in rows],
             "directions_seen": _directions_seen(checked),
             "silhouettes": None if diagnosis is None else diagnosis.as_json(),
+            "pictures": None if pictures is None else pictures.as_json(),
             "notes": checked.notes,
         }
         write_json(json_file, {**verdict.as_json(), **facts})
-    _print(console, name, checked, rows, diagnosis, verdict, files)
+    _print(console, name, checked, rows, [diagnosis, pictures], verdict, files)
     return verdict
 
 
@@ -113,18 +119,18 @@ def _read(config: FitConfig) -> _Checked:
     try:
         setup = build_fit(config)
         fit, heldout, origin, notes = setup.fit_views, setup.heldout_views, setup.origin, list(setup.notes)
-        box, has_found = None, bool(setup.config.targets.find_masks)
+        box, has_found, pictures = None, bool(setup.config.targets.find_masks), setup.pictures
     except (ConfigError, DataError) as error:
         refusal = str(error)
         targets = build_targets(config)  # raises the same error if it is theirs
         fit, heldout, origin, notes = targets.fit, targets.heldout, targets.place.origin, list(targets.notes)
-        box, has_found = targets.place.box, targets.has_found_masks
+        box, has_found, pictures = targets.place.box, targets.has_found_masks, targets.pictures
     fit = fit.to("cpu")
     doubt, notes = _split_doubt(notes, fit, origin)
     every = config.targets.test_every
     is_given = isinstance(every, int)
     views, index = _in_order(fit, None if heldout is None else heldout.to("cpu"), every if is_given else EVERY)
-    return _Checked(views, index, origin, doubt, notes, box, has_found, setup, refusal)
+    return _Checked(views, index, origin, doubt, notes, box, has_found, pictures, setup, refusal)
 
 
 def _split_doubt(notes: list[str], views: Views, origin: tuple[float, float, float]) -> tuple[str | None, list[str]]:
@@ -180,7 +186,7 @@ def _directions_seen(checked: _Checked) -> float | None:
     return float((nearest > torch.cos(torch.deg2rad(torch.tensor(NEARBY_DEG)))).float().mean())
 
 
-def _draw(checked: _Checked, rows: Sequence[ViewRow], diagnosis: Diagnosis | None, out: Path) -> list[Path]:
+def _draw(checked: _Checked, rows: Sequence[ViewRow], out: Path) -> list[Path]:
     views, setup = checked.views, checked.setup
     shown = worst_first(rows)[:MOST_PICTURES]
     some = views.select(shown)
@@ -189,7 +195,7 @@ def _draw(checked: _Checked, rows: Sequence[ViewRow], diagnosis: Diagnosis | Non
     remark = f"worst first, {len(shown)} of {len(views)} views" if len(shown) < len(views) else "worst first"
     files = [out / "check.png", out / "cameras.png"]
     write_outlines(files[0], some.images, some.masks, coverage, captions, remark)
-    odd = [] if diagnosis is None else [view for view in range(len(views)) if diagnosis.is_odd(view)]
+    odd = [view for view, row in enumerate(rows) if ODD in row.notes]
     points = torch.tensor([checked.region.center])
     if setup is not None:
         points = torch.cat([item.vertices_w().detach().cpu() for item in setup.scene.objects.values()])
@@ -217,7 +223,7 @@ def _print(
     name: str,
     checked: _Checked,
     rows: Sequence[ViewRow],
-    diagnosis: Diagnosis | None,
+    found: Sequence[Diagnosis | PictureDiagnosis | None],
     verdict: Verdict,
     files: Sequence[Path],
 ) -> None:
@@ -233,13 +239,7 @@ def _print(
     facts += [("masks", masks)] if masks else []
     if seen is not None:
         facts.append(("seen from", f"{seen:.0%} of all directions, within {NEARBY_DEG:.0f} degrees"))
-    if diagnosis is not None:
-        found = diagnosis.agreement
-        facts.append(("outlines", f"{found.as_read:.1%} of the masks' outlines agree with all other masks"))
-        for trial, of in ((diagnosis.trial, ""), *((each, f"{key}: ") for key, each in diagnosis.of_views.items())):
-            if trial is not None:
-                best = ", ".join(f"{each.share:.0%} {each.name}" for each in trial.tried[:3])
-                facts.append(("tried out", f"{of}{trial.as_read:.0%} as read; {best}"))
+    facts += [fact for each in found if each is not None for fact in each.facts()]
     facts += [("note", note) for note in checked.notes]
     facts += [("picture", str(file)) for file in files]
     console.print()

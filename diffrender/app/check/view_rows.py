@@ -11,6 +11,7 @@ import torch
 from rich.table import Table
 from rich.text import Text
 
+from diffrender.app.check.picture_diagnosis import PictureDiagnosis
 from diffrender.app.verdict.diagnosis import Diagnosis
 from diffrender.scene.target_views import Views
 from diffrender.setup.mask_agreement import shrink_masks, uncovered_masks
@@ -20,7 +21,9 @@ from diffrender.setup.region import Region
 MOST_ROWS, MOST_REMARKABLE = 40, 20
 # Shares of masks and of their border; IoU that is far below the median.
 EMPTY, FULL, TOUCHING, FAR_BELOW = 0.002, 0.98, 0.01, 0.1
-HEADINGS = ("view", "size", "mask", "uncovered", "start IoU", "distance", "focal px", "ignored", "notes")
+# The note of a view that does not agree with the others.
+ODD = "does not agree"
+HEADINGS = ("view", "size", "mask", "uncovered", "depth", "start IoU", "distance", "focal px", "ignored", "notes")
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,9 @@ class ViewRow:
     """What the table shows of a view; None is unknown.
 
     width, height: of the photograph as it is read. mask: its share of what is known. uncovered: share of its mask that
-    the hull of the others leaves uncovered. start_iou: of the start and the mask. distance: of the camera from the
-    object. focal_px: in pixels of that size, (x, y). ignored: share of the photograph that is not known.
+    the hull of the others leaves uncovered. depth: share of its pixels of which neighbours tell the depth.
+    start_iou: of the start and the mask. distance: of the camera from the object. focal_px: in pixels of that size,
+    (x, y). ignored: share of the photograph that is not known.
     """
 
     name: str
@@ -37,6 +41,7 @@ class ViewRow:
     height: int
     mask: float | None
     uncovered: float | None
+    depth: float | None
     start_iou: float | None
     distance: float
     focal_px: tuple[float, float]
@@ -49,9 +54,15 @@ class ViewRow:
 
 
 def view_rows(
-    views: Views, heldout: Sequence[int], region: Region, iou: Mapping[str, float], diagnosis: Diagnosis | None
+    views: Views,
+    heldout: Sequence[int],
+    region: Region,
+    iou: Mapping[str, float],
+    diagnosis: Diagnosis | None,
+    pictures: PictureDiagnosis | None,
 ) -> list[ViewRow]:
     """Return a row per view. iou: of the start, by name. heldout: the views that are held out."""
+    told = {} if pictures is None or pictures.agreement is None else pictures.agreement.told
     uncovered = None if diagnosis is None else uncovered_masks(shrink_masks(views), diagnosis.agreement)
     center = torch.tensor(region.center)
     cameras = views.cameras
@@ -67,8 +78,9 @@ def view_rows(
         share = None if masks is None else float(masks[view])
         own = _finite(iou.get(name))
         notes = ["held out"] if view in heldout else []
-        if diagnosis is not None and diagnosis.is_odd(view):
-            notes.append("does not agree")
+        is_odd = diagnosis is not None and diagnosis.is_odd(view)
+        if is_odd or (pictures is not None and pictures.is_odd(name)):
+            notes.append(ODD)
         if share is not None and views.masks is not None:
             on_border = float(views.masks[view][borders[view]].mean()) if bool(borders[view].any()) else 0.0
             notes += [text for text, found in (
@@ -81,7 +93,7 @@ def view_rows(
         left = None if uncovered is None else _finite(float(uncovered[view]))
         rows.append(
             ViewRow(
-                name, width, height, share, left, own, float(distance[view]), (focal[0], focal[1]),
+                name, width, height, share, left, told.get(name), own, float(distance[view]), (focal[0], focal[1]),
                 1 - float(photo.float().mean()), tuple(notes),
             )
         )  # fmt: skip
@@ -89,11 +101,14 @@ def view_rows(
 
 
 def worst_first(rows: Sequence[ViewRow]) -> list[int]:
-    """Return the rows' indices: those that do not agree, then the lowest IoU of the start first, unknown ones last."""
+    """Return the rows' indices: those that do not agree, then the lowest IoU of the start, or the least depth, first.
 
-    def badness(row: int) -> tuple[bool, float]:
-        iou = rows[row].start_iou
-        return "does not agree" not in rows[row].notes, 2.0 if iou is None else iou
+    Unknown ones are last.
+    """
+
+    def badness(row: int) -> tuple[bool, float, float]:
+        iou, depth = (2.0 if value is None else value for value in (rows[row].start_iou, rows[row].depth))
+        return ODD not in rows[row].notes, iou, depth
 
     return sorted(range(len(rows)), key=badness)
 
@@ -126,7 +141,7 @@ def _cells(row: ViewRow) -> list[str]:
     focal = f"{x:.4g}" if abs(x - y) < 1e-3 * x else f"{x:.4g}, {y:.4g}"
     iou = "" if row.start_iou is None else f"{row.start_iou:.3f}"
     return [
-        row.name, f"{row.width} x {row.height}", _percent(row.mask), _percent(row.uncovered), iou,
+        row.name, f"{row.width} x {row.height}", _percent(row.mask), _percent(row.uncovered), _percent(row.depth), iou,
         f"{row.distance:.4g}", focal, _percent(row.ignored) if row.ignored > 0 else "", ", ".join(row.notes),
     ]  # fmt: skip
 
@@ -145,6 +160,7 @@ def _summary(rows: Sequence[ViewRow]) -> list[str]:
     return [
         f"{len(rows)} others", sizes[0] if len(sizes) == 1 else f"{len(sizes)} sizes",
         spread([row.mask for row in rows], ".0%"), spread([row.uncovered for row in rows], ".0%"),
+        spread([row.depth for row in rows], ".0%"),
         spread([row.start_iou for row in rows], ".3f"), spread([row.distance for row in rows], ".3g"),
         spread([row.focal_px[0] for row in rows], ".4g"),
         spread([row.ignored for row in rows], ".0%") if any(row.ignored > 0 for row in rows) else "", "",

@@ -33,8 +33,10 @@ class Diagnosis:
     of_views: dict[str, Trial] = field(default_factory=dict)
     shifts: Shifts | None = None
 
-    def reason(self) -> Reason | None:
-        """Return what is wrong, if anything is."""
+    def reason(self, are_found: bool = False) -> Reason | None:
+        """Return what is wrong, if anything is. are_found: whether the masks are not those of the capture."""
+        if are_found and self.trial is not None:
+            return _reason_of_found(self.agreement)
         is_mistake = self.trial is not None and self.trial.found is not None
         if self.shifts is not None and self.shifts.are_of_cameras and not is_mistake:
             return _reason_of_cameras(self.agreement, self.shifts)
@@ -47,6 +49,12 @@ class Diagnosis:
     def is_odd(self, view: int) -> bool:
         """Return whether a view is one of few that do not agree with the others."""
         return self.trial is None and self.agreement.has_exceptions and view in self.agreement.odd
+
+    def facts(self) -> list[tuple[str, str]]:
+        """Return what was found, as what it is about and a text."""
+        told = f"{self.agreement.as_read:.1%} of the masks' outlines agree with all other masks"
+        tried = [] if self.trial is None else [("tried out", self.trial.describe())]
+        return [("outlines", told), *tried, *(("tried out", f"{k}: {t.describe()}") for k, t in self.of_views.items())]
 
     def as_json(self) -> dict[str, Any]:
         """Return all numbers."""
@@ -62,8 +70,8 @@ class Diagnosis:
                 {key: None if value != value else value for key, value in zip(keys, row, strict=True)} for row in rows
             ],
             "tangents": None if shifts is None else {"apart_px": shifts.before, "apart_shifted_px": shifts.after},
-            "tried": None if self.trial is None else _tried_as_json(self.trial),
-            "tried_on_views": {name: _tried_as_json(trial) for name, trial in self.of_views.items()},
+            "tried": None if self.trial is None else self.trial.as_json(),
+            "tried_on_views": {name: trial.as_json() for name, trial in self.of_views.items()},
         }
 
 
@@ -106,6 +114,16 @@ def _reason_of_all(agreement: Agreement, trial: Trial) -> Reason:
     )
 
 
+def _reason_of_found(agreement: Agreement) -> Reason:
+    """Masks by depth agree with the cameras by which they were found: what does not are the masks."""
+    return Reason(
+        "rough_masks",
+        f"The masks that were found are rough: {agreement.as_read:.0%} of their outlines agree with all other masks",
+        "Give masks of your own, or start from all that the pictures show: `mesh: stereo`",
+        fails=agreement.as_read < HOPELESS,
+    )
+
+
 def _reason_of_cameras(agreement: Agreement, shifts: Shifts) -> Reason:
     return Reason(
         "inexact_cameras",
@@ -131,11 +149,3 @@ def _reason_of_few(names: tuple[str, ...], agreement: Agreement, of_views: dict[
         f"{len(agreement.odd)} of {len(names)} views do not agree with the others: {', '.join(described)}{more}",
         "; ".join(remedies),
     )
-
-
-def _tried_as_json(trial: Trial) -> dict[str, Any]:
-    return {
-        "as_read": trial.as_read,
-        "found": None if trial.found is None else trial.found.name,
-        "mistakes": [each._asdict() for each in trial.tried],
-    }

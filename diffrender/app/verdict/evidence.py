@@ -67,6 +67,11 @@ class Case:
         """How far the masks agree through the cameras as they are before the fit."""
         return diagnose(self.views, self.setup.origin)
 
+    @property
+    def has_masks_by_depth(self) -> bool:
+        """Whether the masks are those of an object that is found by its depth."""
+        return self.setup.pictures is not None and self.views.masks is not None
+
     @cached_property
     def shape_paths(self) -> list[str]:
         """The paths of the vertices that are learned."""

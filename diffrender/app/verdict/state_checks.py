@@ -37,7 +37,7 @@ def find_contradicting_masks(state: State) -> Reason | None:
     names = ("cam_from_world", "focal_px", "center_px")
     is_same = all(torch.equal(getattr(before, name), getattr(now, name)) for name in names)
     diagnosis = case.diagnosis if is_same else diagnose(replace(case.views, cameras=now), case.setup.origin)
-    return None if diagnosis is None else diagnosis.reason()
+    return None if diagnosis is None else diagnosis.reason(case.has_masks_by_depth)
 
 
 def find_missed_masks(state: State) -> Reason | None:

@@ -13,7 +13,7 @@ from diffrender.config.load import parse_config
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.scene.cameras import Cameras
 from diffrender.setup.fit_setup import FitSetup, build_fit
-from diffrender.setup.picture_misfit import INEXACT_PX, measure_misfit
+from diffrender.setup.picture_agreement import INEXACT_PX, measure_misfit
 from diffrender.setup.swept_views import sweep_views
 from diffrender.writers.cameras import write_transforms
 

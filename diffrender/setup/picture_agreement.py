@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, normalize
 
+from diffrender.readers.captures.picture_files import some
 from diffrender.setup.depth_sweep import neighbours_by_angle, of_all_views
 from diffrender.setup.swept_views import SIDE, SweptViews
+
+# A view is odd if depths are told of less than this part of what is told of the usual one. Sound captures have .19 or
+# more, the least of a view with a box close in front; a picture that is another camera's .02 to .1.
+ODD = 0.15
+# More odd views than this share are no exceptions.
+FEW = 1 / 3
 
 # Small pixels by which exact cameras are not off: those of COLMAP are up to a tenth, of sixteen pictures with hardly
 # any texture a fifth; with cameras turned by .3 degrees it is a half.
@@ -19,6 +28,50 @@ PARTS, FEWEST_PIXELS, STEPS, OTHER = 3, 100, 4, 0.15
 FEWEST_PARTS = 30
 # A part of the way to a point, by which it is moved to find the direction in which depths have been fitted.
 FARTHER = 0.01
+
+
+class PictureAgreement(NamedTuple):
+    """How far pictures fit onto each other.
+
+    told: for the name of each view the share of its pixels of which neighbours tell the depth.
+    misfit_px: by how many small pixels pictures are usually beside each other; None if that is not known.
+    """
+
+    told: dict[str, float]
+    misfit_px: float | None
+
+    @property
+    def usual(self) -> float:
+        """What is told of the usual view."""
+        return float(torch.tensor(list(self.told.values())).median())
+
+    @property
+    def odd(self) -> tuple[str, ...]:
+        """The few views that do not fit onto the others."""
+        found = tuple(name for name, share in self.told.items() if share < ODD * self.usual)
+        return found if len(found) <= FEW * len(self.told) else ()
+
+    def doubts(self) -> list[str]:
+        """Return what is to be doubted about pictures or cameras."""
+        doubts = []
+        if self.odd:
+            doubts.append(
+                f"hardly any depth is told of {some(list(self.odd))}: another picture, another pose, or something close"
+                " in front"
+            )
+        inexact = describe_misfit(self.misfit_px)
+        return [*doubts, inexact] if inexact else doubts
+
+
+def measure_pictures(swept: SweptViews) -> PictureAgreement:
+    """Return how far pictures fit onto each other, of all views of which depths were looked for."""
+    return PictureAgreement(dict(zip(swept.views.names, shares_told(swept), strict=True)), measure_misfit(swept))
+
+
+def shares_told(swept: SweptViews) -> list[float]:
+    """Return for each view the share of its pixels of which neighbours tell the depth."""
+    shares: list[float] = swept.depths.is_reliable.double().mean((1, 2)).tolist()
+    return shares
 
 
 def measure_misfit(swept: SweptViews) -> float | None:
