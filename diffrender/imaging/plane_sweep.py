@@ -15,15 +15,15 @@ ZERO, HALF, ONE, NONE = np.float32(0), np.float32(0.5), np.float32(1), np.float3
 def sweep_planes(
     mine: np.ndarray, theirs: np.ndarray, ends: np.ndarray, epipoles: np.ndarray, inverse: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each pixel how well its square correlates with the two best of `theirs`, and through which plane.
+    """Return for each pixel how well its square correlates with the two best of others, and through which plane.
 
     mine: [H, W] float32. theirs: [K, h, w] float32, at least one picture.
     ends: [K, H, W, 3] float32, homogeneous pixels (x w, y w, w) in theirs of points at inverse depth 1, and epipoles:
         [K, 3], those of the place of the camera: where inverse depth is s, a pixel is seen at ends + (s - 1) epipoles.
     inverse: [D] float32, the planes, at least three.
 
-    Returns the mean of the two best correlations [H, W], -1 where nothing is seen, and the place [H, W] among the
-    planes: between them, the vertex of the parabola through the best and those beside it.
+    Returns the mean of the two best correlations [H, W], or that of a single picture, -1 where nothing is seen, and the
+    place [H, W] among the planes: between them, the vertex of the parabola through the best and those beside it.
     """
     arrays = (np.ascontiguousarray(each, np.float32) for each in (mine, theirs, ends, epipoles, inverse))
     best, place = np.empty(mine.shape, np.float32), np.empty(mine.shape, np.float32)

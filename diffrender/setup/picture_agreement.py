@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import NamedTuple
 
 import torch
@@ -9,14 +10,17 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, normalize
 
 from diffrender.readers.captures.picture_files import some
-from diffrender.setup.depth_sweep import neighbours_by_angle, of_all_views
+from diffrender.scene.target_views import Views
+from diffrender.setup.depth_sweep import CONFIRMED, neighbours_by_angle, of_all_views
 from diffrender.setup.swept_views import SIDE, SweptViews
 
 # A view is odd if depths are told of less than this part of what is told of the usual one. Sound captures have .19 or
 # more, the least of a view with a box close in front; a picture that is another camera's .02 to .1.
 ODD = 0.15
-# More odd views than this share are no exceptions.
-FEW = 1 / 3
+# More odd views than this share are no exceptions, and nor are any if less than this is told of the usual one.
+FEW, ENOUGH = 1 / 3, 0.1
+# Nor are views of which less than this share is known.
+LEAST_KNOWN = 0.1
 
 # Small pixels by which exact cameras are not off: those of COLMAP are up to a tenth, of sixteen pictures with hardly
 # any texture a fifth; with cameras turned by .3 degrees it is a half.
@@ -33,23 +37,25 @@ FARTHER = 0.01
 class PictureAgreement(NamedTuple):
     """How far pictures fit onto each other.
 
-    told: for the name of each view the share of its pixels of which neighbours tell the depth.
+    views: the small pictures that were compared, in sRGB. told: for the name of each of them that has neighbours, and
+    of which something is known, the share of its known pixels of which neighbours tell the depth.
     misfit_px: by how many small pixels pictures are usually beside each other; None if that is not known.
     """
 
+    views: Views
     told: dict[str, float]
     misfit_px: float | None
 
     @property
     def usual(self) -> float:
         """What is told of the usual view."""
-        return float(torch.tensor(list(self.told.values())).median())
+        return statistics.median(self.told.values()) if self.told else 0.0
 
     @property
     def odd(self) -> tuple[str, ...]:
-        """The few views that do not fit onto the others."""
-        found = tuple(name for name, share in self.told.items() if share < ODD * self.usual)
-        return found if len(found) <= FEW * len(self.told) else ()
+        """The few views that do not fit onto the others, the worst first."""
+        found = [name for name in sorted(self.told, key=self.told.__getitem__) if self.told[name] < ODD * self.usual]
+        return tuple(found) if self.usual >= ENOUGH and len(found) <= FEW * len(self.told) else ()
 
     def doubts(self) -> list[str]:
         """Return what is to be doubted about pictures or cameras."""
@@ -65,13 +71,23 @@ class PictureAgreement(NamedTuple):
 
 def measure_pictures(swept: SweptViews) -> PictureAgreement:
     """Return how far pictures fit onto each other, of all views of which depths were looked for."""
-    return PictureAgreement(dict(zip(swept.views.names, shares_told(swept), strict=True)), measure_misfit(swept))
+    names, shares = swept.views.names, shares_told(swept)
+    told = {name: share for name, share in zip(names, shares, strict=True) if share is not None}
+    return PictureAgreement(swept.views, told, measure_misfit(swept))
 
 
-def shares_told(swept: SweptViews) -> list[float]:
-    """Return for each view the share of its pixels of which neighbours tell the depth."""
-    shares: list[float] = swept.depths.is_reliable.double().mean((1, 2)).tolist()
-    return shares
+def shares_told(swept: SweptViews) -> list[float | None]:
+    """Return for each view the share of its known pixels of which neighbours tell the depth.
+
+    None if too few look from near it to confirm any, or hardly anything of it is known.
+    """
+    known = swept.views.known_pixels.double().mean((1, 2))
+    shares = (swept.depths.is_reliable.double().mean((1, 2)) / known).tolist()
+    neighbours = neighbours_by_angle(swept.views.cameras, swept.n_fit, swept.middles)
+    return [
+        share if len(near) >= CONFIRMED and part >= LEAST_KNOWN else None
+        for share, part, near in zip(shares, known.tolist(), neighbours, strict=True)
+    ]
 
 
 def measure_misfit(swept: SweptViews) -> float | None:

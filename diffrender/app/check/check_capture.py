@@ -86,11 +86,13 @@ def check_capture(config: FitConfig, name: str, folder: Path, console: Console, 
             iou = {row.name: row.mask_iou for kind in initial.views.values() for row in kind}
             reasons = judge_start(setup, initial)
         pictures = diagnose_pictures(views, checked.pictures, checked.origin)
-        found = None if pictures is None else pictures.reason()
-        found = found or (None if diagnosis is None else diagnosis.reason(are_found=checked.pictures is not None))
-        if found is None or found.key == "inexact_cameras":  # which cameras that share one error are, too
-            found = find_half_pixel(views) or found
-        verdict = Verdict.of([*([] if found is None else [found]), *_of_poses(checked, found), *reasons])
+        found = [] if pictures is None else pictures.reasons()
+        of_masks = None if found or diagnosis is None else diagnosis.reason(checked.pictures is not None)
+        # Which cameras that share one error are, too.
+        if not found and (of_masks is None or of_masks.key == "inexact_cameras"):
+            of_masks = find_half_pixel(views) or of_masks
+        found += [] if of_masks is None else [of_masks]
+        verdict = Verdict.of([*found, *_of_poses(checked, found), *reasons])
         rows = view_rows(views, checked.heldout, checked.region, iou, diagnosis, pictures)
         out = RunFolder(folder).folder("")
         files = _draw(checked, rows, out)
@@ -160,10 +162,10 @@ def _in_order(fit: Views, heldout: Views | None, test_every: int) -> tuple[Views
     return views.select(order), every
 
 
-def _of_poses(checked: _Checked, found: Reason | None) -> list[Reason]:
+def _of_poses(checked: _Checked, found: Sequence[Reason]) -> list[Reason]:
     """Return reasons from the cameras alone, and from what a fit refuses."""
     reasons = []
-    if checked.doubt is not None and (found is None or found.key != "likely_mistake"):
+    if checked.doubt is not None and all(each.key != "likely_mistake" for each in found):
         what, _, remedy = checked.doubt.rpartition("; ")
         reasons.append(Reason("doubtful_poses", what, remedy[:1].upper() + remedy[1:]))
     if checked.refusal is not None:

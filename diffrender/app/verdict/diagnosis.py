@@ -34,7 +34,7 @@ class Diagnosis:
     shifts: Shifts | None = None
 
     def reason(self, are_found: bool = False) -> Reason | None:
-        """Return what is wrong, if anything is. are_found: whether the masks are not those of the capture."""
+        """Return what is wrong, if anything is. are_found: whether the masks are found by depth."""
         if are_found and self.trial is not None:
             return _reason_of_found(self.agreement)
         is_mistake = self.trial is not None and self.trial.found is not None
