@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,6 +29,7 @@ SCORES = (
     ("mask IoU", "", "mask_iou"),
     ("SSIM", "", "ssim"),
     ("SSIM inside the mask", "", "ssim_masked"),
+    ("share of pixels scored", "", "known"),
 )
 # Those of the start, in one line.
 START_SCORES = SCORES[:3]
@@ -84,6 +86,11 @@ class Evaluator:
             views["heldout"] = score_views(scene, heldout, setup.render_views)
         material = None if self._materials is None else self._materials.report(scene)
         return Evaluation(views, self._geometry.report(scene), material, None if heldout is None else heldout.cameras)
+
+
+def shown_scores(means: Mapping[str, float]) -> list[tuple[str, str, str]]:
+    """Return those of SCORES that say something: numbers, and which share is scored if that is not all."""
+    return [each for each in SCORES if math.isfinite(means[each[2]]) and (each[2] != "known" or means["known"] < 1)]
 
 
 def match_heldout(setup: FitSetup, scene: Scene, fitted: Cameras, refine: bool) -> Views | None:

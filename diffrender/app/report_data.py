@@ -14,6 +14,7 @@ from diffrender.app.evaluation import (
     Evaluation,
     FlipStatistics,
     learned_of_heldout,
+    shown_scores,
 )
 from diffrender.app.parameter_changes import describe_parameter_changes
 from diffrender.app.program_results import PLOT
@@ -115,8 +116,7 @@ def build_report(run: RunOutcome) -> Report:
 def _compare_scores(views: str, initial: Evaluation, final: Evaluation) -> list[Score]:
     return [
         Score(f"{VIEW_LABELS[views]} {what}", unit, initial.scores[views][key], final.scores[views][key])
-        for what, unit, key in SCORES
-        if math.isfinite(final.scores[views][key])
+        for what, unit, key in shown_scores(final.scores[views])
     ]
 
 
@@ -162,7 +162,8 @@ def _describe_export(export_db: float | None) -> list[tuple[bool, str]]:
 
 def _list_views(final: Evaluation) -> Table:
     """List the scores of each view, the worst first."""
-    scores = [score for score in SCORES if any(math.isfinite(means[score[2]]) for means in final.scores.values())]
+    shown = {score for means in final.scores.values() for score in shown_scores(means)}
+    scores = [score for score in SCORES if score in shown]
     kinds = {id(view): VIEW_KINDS[kind] for kind, views in final.views.items() for view in views}
     rows = [
         [view.name, kinds[id(view)], *(format_score(getattr(view, key), unit) for _, unit, key in scores)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from diffrender.app.evaluation import SCORES, START_SCORES, VIEW_LABELS, Evaluation, learned_of_heldout
+from diffrender.app.evaluation import START_SCORES, VIEW_LABELS, Evaluation, learned_of_heldout, shown_scores
 from diffrender.app.export_scene import glb_path, obj_path, ply_path
 from diffrender.app.parameter_changes import count_values
 from diffrender.app.program_results import describe_program
@@ -64,8 +64,7 @@ def closing_text(run: RunOutcome) -> Closing:
     scores = [
         (f"{VIEW_LABELS[views]} {what}", unit, initial.scores[views][key], final.scores[views][key])
         for views in final.scores
-        for what, unit, key in SCORES
-        if math.isfinite(final.scores[views][key])
+        for what, unit, key in shown_scores(final.scores[views])
     ]
     meshes = [glb_path(folder, "final"), obj_path(folder, "final"), ply_path(folder, "final")]
     files = [

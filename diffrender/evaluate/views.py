@@ -29,6 +29,7 @@ class ViewScores:
     mask_iou: of coverage and mask, both thresholded at 0.5; NaN if the target has no mask.
     ssim: structural similarity of the whole image; NaN if no window of 11 x 11 pixels is known.
     ssim_masked: of the windows about pixels where the target mask is above 0.5; NaN if there are none.
+    known: the share of the image that is known, and so scored.
     """
 
     name: str
@@ -37,6 +38,7 @@ class ViewScores:
     mask_iou: float
     ssim: float
     ssim_masked: float
+    known: float
 
 
 def evaluate_views(scene: Scene, views: Views, render_views: RenderViews) -> dict[str, float]:
@@ -60,6 +62,7 @@ def score_views(scene: Scene, views: Views, render_views: RenderViews) -> list[V
         rendered, target = (srgb_from_linear(image).clamp(0, 1) for image in (rgba[..., :3], part.images))
         whole = psnr_db(rendered, target, part.weights).clamp_max(MOST_DB)
         inside, overlap, similar, similar_inside = (torch.full_like(whole, math.nan) for _ in range(4))
+        known = torch.ones_like(whole) if part.weights is None else part.weights.mean((1, 2))
         is_large = has_ssim(part.cameras.height, part.cameras.width)
         if is_large:
             similar = ssim(rendered, target, part.weights)
@@ -71,7 +74,7 @@ def score_views(scene: Scene, views: Views, render_views: RenderViews) -> list[V
             overlap = mask_iou(rgba[..., 3], part.masks, weight=part.weights)
             if is_large:
                 similar_inside = ssim(rendered, target, part.weights, is_object)
-        columns = (column.tolist() for column in (whole, inside, overlap, similar, similar_inside))
+        columns = (column.tolist() for column in (whole, inside, overlap, similar, similar_inside, known))
         scores += [ViewScores(*row) for row in zip(part.names, *columns, strict=True)]
     return scores
 

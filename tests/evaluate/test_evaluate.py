@@ -37,6 +37,7 @@ def gray_views(masks):
 def test_equal_images_have_the_largest_finite_psnr():
     scene, cameras = blob_scene(), blob_cameras(5, 24, 24)
     scores = evaluate_views(scene, blob_views(scene, cameras), render_blob)
+    assert scores.pop("known") == 1
     assert scores == {"psnr_db": 99.0, "psnr_masked_db": 99.0, "mask_iou": 1.0, "ssim": 1.0, "ssim_masked": 1.0}
 
 
@@ -90,6 +91,16 @@ def test_similarity_is_that_of_srgb_values_and_the_masked_one_is_of_windows_abou
     assert scores["ssim"] < scores["ssim_masked"] - 0.05  # windows on the edge in the middle, which the target lacks
 
 
+def test_the_share_that_is_scored_is_told():
+    views = gray_views(torch.ones(5, 8, 6))
+    weights = torch.ones(5, 8, 6)
+    weights[1] = 0.5
+    weights[2, :4] = 0
+    scores = score_views(blob_scene(), replace(views, weights=weights), shifted(0.1))
+    assert [view.known for view in scores] == [1, 0.5, 0.5, 1, 1]
+    assert mean_scores(scores)["known"] == pytest.approx(0.8)
+
+
 def test_images_smaller_than_the_window_have_no_similarity():
     scores = evaluate_views(blob_scene(), gray_views(torch.ones(5, 8, 6)), shifted(0.1))
     assert math.isnan(scores["ssim"]) and math.isnan(scores["ssim_masked"])
@@ -118,7 +129,7 @@ def test_each_view_has_its_own_scores():
 
 def test_the_worst_view_is_first_and_a_mean_does_not_hide_nan():
     psnr_db = {"a": 30.0, "b": math.nan, "c": 20.0}
-    scores = [ViewScores(name, value, 1.0, 1.0, 1.0, 1.0) for name, value in psnr_db.items()]
+    scores = [ViewScores(name, value, 1.0, 1.0, 1.0, 1.0, 1.0) for name, value in psnr_db.items()]
     assert [view.name for view in sort_worst_first(scores)] == ["b", "c", "a"]
     assert math.isnan(mean_scores(scores)["psnr_db"])
 

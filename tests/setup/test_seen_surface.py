@@ -299,3 +299,4 @@ def test_a_good_fit_is_not_doubted_for_where_its_cameras_look(tmp_path: Path) ->
     scores = result.metrics
     assert scores["heldout"]["psnr_db"] > scores["initial"]["heldout"]["psnr_db"] + 5
     assert scores["verdict"] == "good" and not scores["reasons"], log
+    assert 0.2 < scores["heldout"]["known"] < 1 and "held-out share of pixels scored" in " ".join(log.split())
