@@ -160,7 +160,7 @@ def test_without_an_object_that_stands_apart_the_reason_is_told() -> None:
 
 
 def test_what_is_flat_is_an_object_only_if_it_may_be() -> None:
-    views = pictures(table_scene(block=low_block()), orbit())
+    views = pictures(table_scene(block=low_block()), orbit(size=120))
     swept = sweep_views(views, None)
     flat = find_object_masks(views, None, swept, may_be_flat=False)
     assert flat.fit is None and "is flat" in flat.why

@@ -12,6 +12,7 @@ from support.table_scenes import BALL, ball_on_a_table, orbit, table_scene, writ
 from diffrender.config.load import parse_config
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.scene.cameras import Cameras
+from diffrender.setup.best_defaults import choose_poses
 from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.setup.picture_agreement import INEXACT_PX, measure_misfit
 from diffrender.setup.swept_views import sweep_views
@@ -56,8 +57,8 @@ def test_poses_of_cameras_are_learned_if_pictures_do_not_fit(tmp_path: Path, obj
     cameras = orbit(size=96)
     write(tmp_path, table_scene(**objects), cameras)
 
-    def build(text: str = "") -> FitSetup:
-        return build_fit(parse_config("targets: {path: .}\n" + text, tmp_path))
+    def build() -> FitSetup:
+        return build_fit(parse_config("targets: {path: .}", tmp_path))
 
     exact = build()
     assert "cameras.pose" not in exact.config.optimize.parameters()
@@ -67,4 +68,5 @@ def test_poses_of_cameras_are_learned_if_pictures_do_not_fit(tmp_path: Path, obj
     assert "cameras.pose" in inexact.config.optimize.parameters()
     assert "beside each other where depths put them: cameras are not exact" in inexact.reasons["optimize.cameras.pose"]
     assert any("pixels beside each other" in note for note in inexact.notes)
-    assert "cameras.pose" not in build("optimize: {cameras.pose: off}").config.optimize.parameters()
+    refused = parse_config("targets: {path: .}\noptimize: {cameras.pose: off}", tmp_path)
+    assert choose_poses(refused, inexact.fit_views, 2 * INEXACT_PX) == (refused, {})

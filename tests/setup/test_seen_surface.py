@@ -47,7 +47,7 @@ def side_by_side() -> Cameras:
     """Return cameras that all look ahead."""
     x, y = torch.meshgrid(torch.linspace(-1, 1, 5), torch.linspace(-0.6, 0.6, 3), indexing="ij")
     eyes = torch.stack([x.flatten(), y.flatten(), torch.full((15,), 3.5)], 1)
-    return Cameras.perspective(eyes, target=eyes - torch.tensor([0, 0, 3.0]), fov_deg=60, height=110, width=130)
+    return Cameras.perspective(eyes, target=eyes - torch.tensor([0, 0, 3.0]), fov_deg=60, height=88, width=104)
 
 
 @cache

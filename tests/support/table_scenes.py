@@ -32,7 +32,7 @@ def rough(triangles: Triangles, seed: int, tint: tuple[float, ...] = (0.8, 0.8, 
     return Object(Mesh(*triangles), Unlit(0.1 + colors * torch.tensor(tint)))
 
 
-def orbit(count: int = 24, size: int = 120, height: float = 1.6) -> Cameras:
+def orbit(count: int = 24, size: int = 96, height: float = 1.6) -> Cameras:
     angles = torch.arange(count) * 2 * torch.pi / count
     rise = height + 0.6 * (torch.arange(count) % 2)
     eyes = torch.stack([3.2 * angles.cos(), rise, 3.2 * angles.sin()], 1)
