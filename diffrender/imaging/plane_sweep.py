@@ -98,10 +98,10 @@ def _look_through(picture, ends, epipole, farther, seen, is_inside):
             x = (ends[i, j, 0] + farther * epipole[0]) / w - HALF
             y = (ends[i, j, 1] + farther * epipole[1]) / w - HALF
             is_inside[i, j] = w > 0 and x > -HALF and x < most_x + HALF and y > -HALF and y < most_y + HALF
-            x, y = min(max(x, ZERO), most_x), min(max(y, ZERO), most_y)
+            # What is not a number cannot be rounded.
+            x = min(max(x, ZERO), most_x) if x == x else ZERO
+            y = min(max(y, ZERO), most_y) if y == y else ZERO
             left, top = np.int32(x), np.int32(y)
-            if not (0 <= left < width and 0 <= top < height):
-                left, top = np.int32(0), np.int32(0)  # not a number
             right, bottom = min(left + 1, width - 1), min(top + 1, height - 1)
             s, t = x - np.float32(left), y - np.float32(top)
             above = picture[top, left] + s * (picture[top, right] - picture[top, left])

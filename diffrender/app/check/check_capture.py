@@ -88,7 +88,7 @@ def check_capture(config: FitConfig, name: str, folder: Path, console: Console, 
         pictures = diagnose_pictures(views, checked.pictures, checked.origin)
         found = [] if pictures is None else pictures.reasons()
         of_masks = None if found or diagnosis is None else diagnosis.reason(checked.pictures is not None)
-        # Which cameras that share one error are, too.
+        # Cameras that share an error of half a pixel are not exact, either.
         if not found and (of_masks is None or of_masks.key == "inexact_cameras"):
             of_masks = find_half_pixel(views) or of_masks
         found += [] if of_masks is None else [of_masks]
