@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
@@ -33,6 +33,11 @@ FEWEST_SEEN, MANY_SEEN = 0.05, 0.3
 TOLD = 4.0
 # A depth is reliable if squares correlate so well and so many neighbours find it too, up to this relative difference.
 ALIKE, CONFIRMED, SAME = 0.7, 2, 0.03
+# Planes that lie as the ground does are swept as well, of which no pixel sees any this many times farther than another.
+# They show what is there only if squares correlate so much better than through planes that face the camera.
+GRAZING, BETTER = 50.0, 0.05
+# How much the way that pictures are upright says of the ground beside the axes of their rows, which lie in it.
+UPRIGHT = 0.01
 # Each thread takes tens of megabytes.
 MOST_THREADS = 8
 
@@ -58,7 +63,18 @@ def sweep_depths(views: Views, sources: int, middles: Tensor) -> DepthMaps:
     """
     middles = middles.expand(len(views), 3)
     distances = (views.cameras.positions_w() - middles).norm(dim=1)
-    return _sweep_all(views, neighbours_by_angle(views.cameras, sources, middles), distances)
+    normals = [None, ground_normal(views.cameras)]
+    return _sweep_all(views, neighbours_by_angle(views.cameras, sources, middles), distances, normals)
+
+
+def ground_normal(cameras: Cameras) -> Tensor:
+    """Return the direction [3] that is most likely that of gravity, of either sign: rows of pictures are level.
+
+    If they all have one direction, what is upright in pictures decides.
+    """
+    right, down = cameras.cam_from_world[:, :2, :3].double().unbind(1)
+    usual = down.mean(0)
+    return torch.linalg.eigh(right.T @ right / len(right) - UPRIGHT * usual[:, None] * usual)[1][:, 0].float()
 
 
 def find_middles(views: Views, sources: int) -> Tensor | None:
@@ -89,10 +105,27 @@ def find_middles(views: Views, sources: int) -> Tensor | None:
     return torch.stack([points.median(0).values if len(points) else all_points for points in seen])
 
 
-def _sweep_all(views: Views, neighbours: list[list[int]], distances: Tensor) -> DepthMaps:
-    """Return depths by `neighbours` of each view, about its distance [N]."""
+def _sweep_all(
+    views: Views, neighbours: list[list[int]], distances: Tensor, normals: Sequence[Tensor | None] = (None,)
+) -> DepthMaps:
+    """Return depths by `neighbours` of each view, about its distance [N], through planes of these normals [3].
+
+    Of no normal: planes that face the camera.
+    """
     cameras, gray = views.cameras, views.images.mean(-1)
-    maps = of_all_views(lambda view: _sweep(cameras, gray, view, neighbours[view], float(distances[view])), len(views))
+
+    def sweep(view: int) -> tuple[Tensor, Tensor, Tensor]:
+        eye, ahead = _sight(cameras.select([view]))
+        found = []
+        for normal in normals:
+            nearest = distances[view] * _plane(ahead, normal)
+            times, alike = _sweep(cameras, gray, view, neighbours[view], eye, ahead * nearest[..., None])
+            found.append((nearest * times, alike if normal is None else alike - BETTER))
+        depth, alike = (torch.stack(parts) for parts in zip(*found, strict=True))
+        depth = depth.gather(0, alike.argmax(0, keepdim=True))[0]
+        return depth, alike.amax(0), eye + ahead * depth[..., None]
+
+    maps = of_all_views(sweep, len(views))
     depth, alike, points = (torch.stack(parts) for parts in zip(*maps, strict=True))
     found = torch.zeros_like(depth)
     for view, others in enumerate(neighbours):
@@ -138,36 +171,45 @@ def _by_distance(cameras: Cameras, sources: int) -> list[list[int]]:
     return [[int(i) for i in row if is_usable[view, i]] for view, row in enumerate(order)]
 
 
-def _sweep(
-    cameras: Cameras, gray: Tensor, view: int, neighbours: list[int], distance: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return depth [H, W], correlation [H, W] and points [H, W, 3] of a picture among `gray` [N, H, W].
-
-    distance: depths are some part of it, to several times as much.
-    """
-    height, width = gray.shape[1:]
-    camera = cameras.select([view])
-    axes = (torch.arange(size, device=gray.device) + 0.5 for size in (width, height))
+def _sight(camera: Cameras) -> tuple[Tensor, Tensor]:
+    """Return the place of a camera [3], and the ways [H, W, 3] from there to what its pixels show at a depth of one."""
+    axes = (torch.arange(size) + 0.5 for size in (camera.width, camera.height))
     column, row = torch.meshgrid(*axes, indexing="xy")
     origin, direction = camera.rays(torch.stack([column, row], -1).reshape(1, -1, 2))
-    # At that distance: rounding is that of the scene's size in any unit.
-    ahead = direction * (distance / (direction * camera.cam_from_world[:, 2:3, :3]).sum(-1, keepdim=True))
+    ahead = direction / (direction * camera.cam_from_world[:, 2:3, :3]).sum(-1, keepdim=True)
+    return origin[0, 0], ahead[0].reshape(camera.height, camera.width, 3)
+
+
+def _plane(ahead: Tensor, normal: Tensor | None) -> Tensor:
+    """Return the depths [H, W] of a plane of that normal [3], or one that faces the camera: one where it is nearest.
+
+    Of planes at both sides of the camera each pixel sees one.
+    Source: D. Gallup et al., "Real-time plane-sweeping stereo with multiple sweeping directions" (2007).
+    """
+    if normal is None:
+        return torch.ones_like(ahead[..., 0])
+    steep = (ahead @ normal).abs()
+    return (steep.max() / steep).clamp_max(GRAZING)
+
+
+def _sweep(
+    cameras: Cameras, gray: Tensor, view: int, neighbours: list[int], eye: Tensor, ahead: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return how many times the way `ahead` [H, W, 3] from `eye` it is to what pixels show, and the correlation there.
+
+    Both [H, W], of a picture among `gray` [N, H, W]. Ways are some part of that to several times as long.
+    """
     if not neighbours:
-        depth = torch.full_like(gray[view], distance)
-        return depth, torch.full_like(depth, -1), (origin + ahead)[0].reshape(height, width, 3)
-    disparity = float(camera.focal_px.mean()) * math.radians(USUAL_DEG) * (1 / NEAREST - 1 / FARTHEST)
+        return torch.ones_like(gray[view]), torch.full_like(gray[view], -1)
+    disparity = float(cameras.focal_px[view].mean()) * math.radians(USUAL_DEG) * (1 / NEAREST - 1 / FARTHEST)
     count = round(min(max(FEWEST_PLANES, disparity), MOST_PLANES))
-    inverse = torch.linspace(1 / NEAREST, 1 / FARTHEST, count, device=gray.device)
+    inverse = torch.linspace(1 / NEAREST, 1 / FARTHEST, count)
     others = [cameras.select([other]) for other in neighbours]
-    starts = torch.stack([each.project(origin[0, :1])[0, 0, :3] for each in others])
-    ends = torch.stack([each.project((origin + ahead)[0])[0, :, :3] for each in others])
+    starts = torch.stack([each.project(eye[None])[0, 0, :3] for each in others])
+    ends = torch.stack([each.project((eye + ahead).reshape(-1, 3))[0, :, :3] for each in others])
     best, place = sweep_planes(
-        gray[view].numpy(), gray[neighbours].numpy(), ends.unflatten(1, (height, width)).numpy(), starts.numpy(),
+        gray[view].numpy(), gray[neighbours].numpy(), ends.unflatten(1, ahead.shape[:2]).numpy(), starts.numpy(),
         inverse.numpy(),
     )  # fmt: skip
-    share = 1 / (inverse[0] + torch.from_numpy(place) * (inverse[1] - inverse[0]))
-    return (
-        distance * share,
-        torch.from_numpy(best),
-        (origin + ahead * share.reshape(1, -1, 1))[0].reshape(height, width, 3),
-    )
+    times = 1 / (inverse[0] + torch.from_numpy(place) * (inverse[1] - inverse[0]))
+    return times, torch.from_numpy(best)

@@ -24,7 +24,7 @@ from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
-from diffrender.setup.depth_sweep import DepthMaps, sweep_depths
+from diffrender.setup.depth_sweep import DepthMaps, ground_normal, sweep_depths
 from diffrender.setup.fit_setup import build_fit
 from diffrender.setup.object_masks import ObjectMasks, composite, find_object_masks
 from diffrender.setup.standing_object import find_standing_object
@@ -135,6 +135,29 @@ def test_depths_that_are_called_reliable_are_those_of_the_scene() -> None:
     error = (depths.depth / true - 1).abs()[depths.is_reliable]
     assert float(depths.is_reliable.float().mean()) > 0.4
     assert float(error.median()) < 0.01 and float((error > 0.03).float().mean()) < 0.1
+
+
+def test_the_ground_is_told_where_it_is_seen_at_a_grazing_angle() -> None:
+    scene, cameras = table_scene(ball=BALL), orbit(height=-0.1)
+    seen = render(scene, cameras, aovs=("depth",))
+    is_ground = seen.face_id < len(floor().faces)
+    depths = sweep_depths(pictures(scene, cameras), 24, MIDDLE)
+    told = depths.is_reliable & is_ground
+    error = (depths.depth / seen.aov("depth")[..., 0] - 1).abs()[told]
+    assert float(is_ground.float().mean()) > 0.3 and float(told.sum() / is_ground.sum()) > 0.7
+    assert float((error > 0.03).float().mean()) < 0.02
+
+
+def test_which_way_the_ground_lies_is_known_by_rows_of_pictures_or_if_they_are_all_alike_by_their_columns() -> None:
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)))[0]
+    cameras = orbit()
+    matrices = cameras.cam_from_world.clone()
+    matrices[:, :3, :3] = matrices[:, :3, :3] @ turn.T
+    normal = ground_normal(replace(cameras, cam_from_world=matrices))
+    assert abs(float(normal @ (turn @ torch.tensor([0.0, 1, 0])))) > 0.9999
+    eyes = torch.rand(9, 3, generator=torch.Generator().manual_seed(1))
+    ahead = Cameras.perspective(eyes, target=eyes - torch.tensor([0, 0.2, 3.0]), fov_deg=60, height=40, width=50)
+    assert abs(float(ground_normal(ahead)[1])) > 0.99
 
 
 def test_what_stands_on_a_plane_is_apart_from_it() -> None:
