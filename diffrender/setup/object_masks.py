@@ -29,6 +29,8 @@ DENYING, SHARE_DENYING = 2, 0.05
 SMOOTH_PX, OUTLINE_PX = 0.5, 0.7
 # Masks overlap with what they have in common in space as much in usual pictures, or are not masks of one thing.
 COMMON = 0.75
+# What covers more than this share of the border of usual pictures goes on outside of them.
+CUT_OFF = 0.1
 
 
 class ObjectMasks(NamedTuple):
@@ -43,11 +45,12 @@ class ObjectMasks(NamedTuple):
     why: str = ""
 
 
-def find_object_masks(fit: Views, heldout: Views | None, swept: SweptViews, may_be_flat: bool = True) -> ObjectMasks:
+def find_object_masks(fit: Views, heldout: Views | None, swept: SweptViews, may_be_a_part: bool = True) -> ObjectMasks:
     """Return the views with masks of the object that all look at, apart from the plane that it stands on.
 
     The shape that decides is seen from the fitted views only.
-    may_be_flat: whether that may be flat, as a plate is on a table, or a window in a wall.
+    may_be_a_part: whether that may be flat, as a plate is on a table, or a window in a wall, or cut off by the borders
+        of pictures, as a house that is seen from nearby.
     """
     if not swept.is_around:
         return ObjectMasks(None, None, "its cameras do not look at one place from several sides")
@@ -55,12 +58,14 @@ def find_object_masks(fit: Views, heldout: Views | None, swept: SweptViews, may_
     found = find_standing_object(swept.fitted_cameras, swept.fitted_depths, swept.middles[0].numpy())
     if found is None:
         return ObjectMasks(None, None, "nothing in the middle of its pictures is apart from the rest by depth")
-    if found.is_flat and not may_be_flat:
+    if found.is_flat and not may_be_a_part:
         return ObjectMasks(None, None, "what is in the middle of its pictures is flat, as a window in a wall")
     masks, overlap = _small_masks(small, swept.depths, found, n_fit)
     if overlap < COMMON:
         why = f"outlines by colour and by depth do not agree (overlap {overlap:.2f})"
         return ObjectMasks(None, None, why)
+    if not may_be_a_part and _is_cut_off(small.select(list(range(n_fit))), masks[:n_fit]):
+        return ObjectMasks(None, None, "what is in the middle of its pictures is cut off by their borders")
     masked = replace(fit, masks=_refine(fit, masks[:n_fit]))
     if heldout is not None and len(small) > n_fit:
         return ObjectMasks(masked, replace(heldout, masks=_refine(heldout, masks[n_fit:])))
@@ -114,6 +119,13 @@ def _small_masks(views: Views, depths: DepthMaps, found: StandingObject, n_fit: 
         return random_walk(_smooth(images[view]), inside & ~ground, ground)
 
     return np.stack(of_all_views(second, len(views))), overlap
+
+
+def _is_cut_off(views: Views, masks: np.ndarray) -> bool:
+    """Whether what is in `masks` [N, H, W] goes on outside of usual `views`."""
+    borders = views.borders(1, 1).numpy()
+    shares = [(mask[border] > 0.5).sum() / max(border.sum(), 1) for mask, border in zip(masks, borders, strict=True)]
+    return float(np.median(shares)) > CUT_OFF
 
 
 def _refine(views: Views, masks: np.ndarray) -> torch.Tensor:

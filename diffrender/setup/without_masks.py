@@ -74,7 +74,7 @@ def find_without_masks(
 def _by_depth(given: Found, box: Tensor | None, is_open: bool, may_have_masks: bool = True) -> Found:
     """Return `given` with masks of an object that is apart from the rest, if it may have masks.
 
-    is_open: whether that may be a surface, if there is no such object or it is flat, as a window in a wall.
+    is_open: whether that may be a surface, if there is no such object, or it is flat or not all in the pictures.
     """
     failed = "it has no masks, and its pictures have no backdrop of one colour; "
     try:
@@ -83,7 +83,7 @@ def _by_depth(given: Found, box: Tensor | None, is_open: bool, may_have_masks: b
         return replace(given, notes=(failed + str(error),))
     masks = ObjectMasks(None, None)
     if may_have_masks:
-        masks = find_object_masks(given.fit, given.heldout, swept, may_be_flat=not is_open)
+        masks = find_object_masks(given.fit, given.heldout, swept, may_be_a_part=not is_open)
     if masks.fit is not None:
         return _with_masks(given, masks, swept)
     if not is_open:

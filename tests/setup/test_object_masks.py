@@ -16,7 +16,7 @@ from diffrender.config.load import parse_config
 from diffrender.config.options.meshes import VisualHullMesh
 from diffrender.config.resolved import format_resolved
 from diffrender.errors import DataError
-from diffrender.geometry.primitives import Triangles, icosphere
+from diffrender.geometry.primitives import Triangles, bumpy_sphere, icosphere
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.materials import Unlit
@@ -185,10 +185,20 @@ def test_without_an_object_that_stands_apart_the_reason_is_told() -> None:
 def test_what_is_flat_is_an_object_only_if_it_may_be() -> None:
     views = pictures(table_scene(block=low_block()), orbit(size=120))
     swept = sweep_views(views, None)
-    flat = find_object_masks(views, None, swept, may_be_flat=False)
+    flat = find_object_masks(views, None, swept, may_be_a_part=False)
     assert flat.fit is None and "is flat" in flat.why
     assert "is flat" not in find_object_masks(views, None, swept).why
-    assert find_object_masks(ball_on_a_table(), None, sweep_views(ball_on_a_table(), None), may_be_flat=False).fit
+    assert find_object_masks(ball_on_a_table(), None, sweep_views(ball_on_a_table(), None), may_be_a_part=False).fit
+
+
+def test_what_pictures_cut_off_is_an_object_only_if_it_may_be() -> None:
+    ball = bumpy_sphere(5)
+    pillar = rough(Triangles(ball.vertices * torch.tensor([1.4, 3, 1.4]), ball.faces), 1)
+    views = pictures(table_scene(pillar=pillar), orbit(size=120, height=0.6))
+    swept = sweep_views(views, None)
+    part = find_object_masks(views, None, swept, may_be_a_part=False)
+    assert part.fit is None and "cut off" in part.why
+    assert find_object_masks(views, None, swept).fit is not None
 
 
 def test_few_pictures_do_not_tell_depths() -> None:
