@@ -18,9 +18,9 @@ def sweep_planes(
     """Return for each pixel how well its square correlates with the two best of others, and through which plane.
 
     mine: [H, W] float32. theirs: [K, h, w] float32, at least one picture.
-    ends: [K, H, W, 3] float32, homogeneous pixels (x w, y w, w) in theirs of points at inverse depth 1, and epipoles:
-        [K, 3], those of the place of the camera: where inverse depth is s, a pixel is seen at ends + (s - 1) epipoles.
-    inverse: [D] float32, the planes, at least three.
+    ends: [K, H, W, 3] float32, homogeneous pixels (x w, y w, w) in theirs of points on a first plane, and epipoles:
+        [K, 3], those of the place of the camera: a plane 1 / s times as far away is seen at ends + (s - 1) epipoles.
+    inverse: [D] float32, the s of all planes, at least three.
 
     Returns the mean of the two best correlations [H, W], or that of a single picture, -1 where nothing is seen, and the
     place [H, W] among the planes: between them, the vertex of the parabola through the best and those beside it.

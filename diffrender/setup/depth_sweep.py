@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
@@ -33,10 +33,12 @@ FEWEST_SEEN, MANY_SEEN = 0.05, 0.3
 TOLD = 4.0
 # A depth is reliable if squares correlate so well and so many neighbours find it too, up to this relative difference.
 ALIKE, CONFIRMED, SAME = 0.7, 2, 0.03
-# Planes that lie as the ground does are swept as well, of which no pixel sees any this many times farther than another.
-# They show what is there only if squares correlate so much better than through planes that face the camera.
-GRAZING, BETTER = 50.0, 0.05
-# How much the way that pictures are upright says of the ground beside the axes of their rows, which lie in it.
+# Planes that lie as the ground does are swept as well. Where a pixel looks down most steeply, they are at this part of
+# the distance to the middle to FARTHEST times it; other pixels see them at most so many times farther away.
+NEAREST_GROUND, GRAZING = 0.15, 50.0
+# A depth is that of the ground only if squares correlate so much better there than on planes that face the camera.
+BETTER = 0.05
+# How much the columns of pictures say of which way the ground lies, beside their rows.
 UPRIGHT = 0.01
 # Each thread takes tens of megabytes.
 MOST_THREADS = 8
@@ -53,28 +55,31 @@ class DepthMaps(NamedTuple):
     is_reliable: Tensor
 
 
-def sweep_depths(views: Views, sources: int, middles: Tensor) -> DepthMaps:
+def sweep_depths(views: Views, sources: int, middles: Tensor, with_ground: bool = True) -> DepthMaps:
     """Return the depths at which squares of small `views` look like those of neighbours.
 
     views: with images in sRGB. sources: only the first so many are neighbours of others.
     middles: [N, 3], what each looks at, or [3], what all do.
+    with_ground: whether planes that lie as the ground does are swept as well, which takes as long again or a
+        little longer; a ground that is seen at a grazing angle is hardly found otherwise.
     Source: R. Collins, "A space-sweep approach to true multi-image matching" (1996); correlation and the best of
     several neighbours as in Y. Furukawa, C. Hernandez, "Multi-view stereo: a tutorial" (2015).
     """
     middles = middles.expand(len(views), 3)
     distances = (views.cameras.positions_w() - middles).norm(dim=1)
-    normals = [None, ground_normal(views.cameras)]
-    return _sweep_all(views, neighbours_by_angle(views.cameras, sources, middles), distances, normals)
+    ground = ground_normal(views.cameras.select(slice(0, sources))) if with_ground else None
+    return _sweep_all(views, neighbours_by_angle(views.cameras, sources, middles), distances, ground)
 
 
 def ground_normal(cameras: Cameras) -> Tensor:
-    """Return the direction [3] that is most likely that of gravity, of either sign: rows of pictures are level.
+    """Return the direction down [3] that is most likely that of gravity: rows of pictures are level.
 
-    If they all have one direction, what is upright in pictures decides.
+    If all rows have one direction, it is that of the columns, which is right for cameras that look about level.
     """
     right, down = cameras.cam_from_world[:, :2, :3].double().unbind(1)
     usual = down.mean(0)
-    return torch.linalg.eigh(right.T @ right / len(right) - UPRIGHT * usual[:, None] * usual)[1][:, 0].float()
+    normal = torch.linalg.eigh(right.T @ right / len(right) - UPRIGHT * usual[:, None] * usual)[1][:, 0]
+    return (normal if normal @ usual > 0 else -normal).float()
 
 
 def find_middles(views: Views, sources: int) -> Tensor | None:
@@ -105,25 +110,24 @@ def find_middles(views: Views, sources: int) -> Tensor | None:
     return torch.stack([points.median(0).values if len(points) else all_points for points in seen])
 
 
-def _sweep_all(
-    views: Views, neighbours: list[list[int]], distances: Tensor, normals: Sequence[Tensor | None] = (None,)
-) -> DepthMaps:
-    """Return depths by `neighbours` of each view, about its distance [N], through planes of these normals [3].
-
-    Of no normal: planes that face the camera.
-    """
+def _sweep_all(views: Views, neighbours: list[list[int]], distances: Tensor, ground: Tensor | None = None) -> DepthMaps:
+    """Return depths by `neighbours` of each view, about its distance [N]; also of planes of the normal `ground`."""
     cameras, gray = views.cameras, views.images.mean(-1)
 
     def sweep(view: int) -> tuple[Tensor, Tensor, Tensor]:
         eye, ahead = _sight(cameras.select([view]))
-        found = []
-        for normal in normals:
-            nearest = distances[view] * _plane(ahead, normal)
-            times, alike = _sweep(cameras, gray, view, neighbours[view], eye, ahead * nearest[..., None])
-            found.append((nearest * times, alike if normal is None else alike - BETTER))
-        depth, alike = (torch.stack(parts) for parts in zip(*found, strict=True))
-        depth = depth.gather(0, alike.argmax(0, keepdim=True))[0]
-        return depth, alike.amax(0), eye + ahead * depth[..., None]
+        way = ahead * distances[view]
+        times, alike = _sweep(cameras, gray, view, neighbours[view], eye, way, NEAREST)
+        if ground is not None:
+            steep = ahead @ ground
+            rows, columns = (_span((steep * GRAZING > steep.max()).any(axis)) for axis in (1, 0))
+            farther = (steep.max() / steep)[rows, columns].clamp(1, GRAZING).where(steep[rows, columns] > 0, GRAZING)
+            below = way[rows, columns] * farther[..., None]
+            lower, better = _sweep(cameras, gray, view, neighbours[view], eye, below, NEAREST_GROUND, rows, columns)
+            is_ground = better - BETTER > alike[rows, columns]
+            times[rows, columns] = (lower * farther).where(is_ground, times[rows, columns])
+            alike[rows, columns] = (better - BETTER).where(is_ground, alike[rows, columns])
+        return distances[view] * times, alike, eye + way * times[..., None]
 
     maps = of_all_views(sweep, len(views))
     depth, alike, points = (torch.stack(parts) for parts in zip(*maps, strict=True))
@@ -180,35 +184,40 @@ def _sight(camera: Cameras) -> tuple[Tensor, Tensor]:
     return origin[0, 0], ahead[0].reshape(camera.height, camera.width, 3)
 
 
-def _plane(ahead: Tensor, normal: Tensor | None) -> Tensor:
-    """Return the depths [H, W] of a plane of that normal [3], or one that faces the camera: one where it is nearest.
-
-    Of planes at both sides of the camera each pixel sees one.
-    Source: D. Gallup et al., "Real-time plane-sweeping stereo with multiple sweeping directions" (2007).
-    """
-    if normal is None:
-        return torch.ones_like(ahead[..., 0])
-    steep = (ahead @ normal).abs()
-    return (steep.max() / steep).clamp_max(GRAZING)
+def _span(is_in: Tensor) -> slice:
+    """Return the shortest slice of [N] bool that has all that are in; empty if none is."""
+    index = is_in.nonzero()[:, 0]
+    return slice(int(index[0]), int(index[-1]) + 1) if len(index) else slice(0, 0)
 
 
 def _sweep(
-    cameras: Cameras, gray: Tensor, view: int, neighbours: list[int], eye: Tensor, ahead: Tensor
+    cameras: Cameras,
+    gray: Tensor,
+    view: int,
+    neighbours: list[int],
+    eye: Tensor,
+    way: Tensor,
+    nearest: float,
+    rows: slice = slice(None),
+    columns: slice = slice(None),
 ) -> tuple[Tensor, Tensor]:
-    """Return how many times the way `ahead` [H, W, 3] from `eye` it is to what pixels show, and the correlation there.
+    """Return how many times the `way` [H, W, 3] from `eye` it is to what pixels show, and the correlation there.
 
-    Both [H, W], of a picture among `gray` [N, H, W]. Ways are some part of that to several times as long.
+    Both [H, W], of those rows and columns of a picture among `gray` [N, ...]; from `nearest` times to FARTHEST times.
+    Source of planes that do not face the camera: D. Gallup et al., "Real-time plane-sweeping stereo with multiple
+    sweeping directions" (2007).
     """
-    if not neighbours:
-        return torch.ones_like(gray[view]), torch.full_like(gray[view], -1)
-    disparity = float(cameras.focal_px[view].mean()) * math.radians(USUAL_DEG) * (1 / NEAREST - 1 / FARTHEST)
+    mine = gray[view, rows, columns]
+    if not neighbours or not mine.numel():
+        return torch.ones_like(mine), torch.full_like(mine, -1)
+    disparity = float(cameras.focal_px[view].mean()) * math.radians(USUAL_DEG) * (1 / nearest - 1 / FARTHEST)
     count = round(min(max(FEWEST_PLANES, disparity), MOST_PLANES))
-    inverse = torch.linspace(1 / NEAREST, 1 / FARTHEST, count)
+    inverse = torch.linspace(1 / nearest, 1 / FARTHEST, count)
     others = [cameras.select([other]) for other in neighbours]
     starts = torch.stack([each.project(eye[None])[0, 0, :3] for each in others])
-    ends = torch.stack([each.project((eye + ahead).reshape(-1, 3))[0, :, :3] for each in others])
+    ends = torch.stack([each.project((eye + way).reshape(-1, 3))[0, :, :3] for each in others])
     best, place = sweep_planes(
-        gray[view].numpy(), gray[neighbours].numpy(), ends.unflatten(1, ahead.shape[:2]).numpy(), starts.numpy(),
+        mine.numpy(), gray[neighbours].numpy(), ends.unflatten(1, way.shape[:2]).numpy(), starts.numpy(),
         inverse.numpy(),
     )  # fmt: skip
     times = 1 / (inverse[0] + torch.from_numpy(place) * (inverse[1] - inverse[0]))

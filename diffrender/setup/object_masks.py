@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch.nn.functional import adaptive_max_pool2d
 
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.imaging.random_walk import random_walk
@@ -38,19 +39,20 @@ class ObjectMasks(NamedTuple):
 
     fit: views with masks; None if there is no object. heldout: the same, or as they were; None without any.
     why: why there are no masks, or held-out views have none.
+    is_cut_off: whether it goes on outside of the pictures.
     """
 
     fit: Views | None
     heldout: Views | None
     why: str = ""
+    is_cut_off: bool = False
 
 
-def find_object_masks(fit: Views, heldout: Views | None, swept: SweptViews, may_be_a_part: bool = True) -> ObjectMasks:
+def find_object_masks(fit: Views, heldout: Views | None, swept: SweptViews, may_be_flat: bool = True) -> ObjectMasks:
     """Return the views with masks of the object that all look at, apart from the plane that it stands on.
 
     The shape that decides is seen from the fitted views only.
-    may_be_a_part: whether that may be flat, as a plate is on a table, or a window in a wall, or cut off by the borders
-        of pictures, as a house that is seen from nearby.
+    may_be_flat: whether that may be flat, as a plate is on a table, or a window in a wall.
     """
     if not swept.is_around:
         return ObjectMasks(None, None, "its cameras do not look at one place from several sides")
@@ -58,19 +60,18 @@ def find_object_masks(fit: Views, heldout: Views | None, swept: SweptViews, may_
     found = find_standing_object(swept.fitted_cameras, swept.fitted_depths, swept.middles[0].numpy())
     if found is None:
         return ObjectMasks(None, None, "nothing in the middle of its pictures is apart from the rest by depth")
-    if found.is_flat and not may_be_a_part:
+    if found.is_flat and not may_be_flat:
         return ObjectMasks(None, None, "what is in the middle of its pictures is flat, as a window in a wall")
     masks, overlap = _small_masks(small, swept.depths, found, n_fit)
     if overlap < COMMON:
         why = f"outlines by colour and by depth do not agree (overlap {overlap:.2f})"
         return ObjectMasks(None, None, why)
-    if not may_be_a_part and _is_cut_off(small.select(list(range(n_fit))), masks[:n_fit]):
-        return ObjectMasks(None, None, "what is in the middle of its pictures is cut off by their borders")
+    is_cut_off = _is_cut_off(fit, masks[:n_fit])
     masked = replace(fit, masks=_refine(fit, masks[:n_fit]))
     if heldout is not None and len(small) > n_fit:
-        return ObjectMasks(masked, replace(heldout, masks=_refine(heldout, masks[n_fit:])))
+        return ObjectMasks(masked, replace(heldout, masks=_refine(heldout, masks[n_fit:])), "", is_cut_off)
     why = "" if heldout is None else "held-out views have no masks, since their images have another size"
-    return ObjectMasks(masked, heldout, why)
+    return ObjectMasks(masked, heldout, why, is_cut_off)
 
 
 def composite(views: Views, background: tuple[float, float, float]) -> Views:
@@ -122,8 +123,8 @@ def _small_masks(views: Views, depths: DepthMaps, found: StandingObject, n_fit: 
 
 
 def _is_cut_off(views: Views, masks: np.ndarray) -> bool:
-    """Whether what is in `masks` [N, H, W] goes on outside of usual `views`."""
-    borders = views.borders(1, 1).numpy()
+    """Whether what is in small `masks` [N, h, w] goes on outside of usual `views`, as a house from nearby."""
+    borders = adaptive_max_pool2d(views.borders(1, 1)[:, None].float(), masks.shape[1:])[:, 0].numpy() > 0
     shares = [(mask[border] > 0.5).sum() / max(border.sum(), 1) for mask, border in zip(masks, borders, strict=True)]
     return float(np.median(shares)) > CUT_OFF
 

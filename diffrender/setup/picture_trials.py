@@ -76,7 +76,7 @@ def _nearest(views: Views, camera: Cameras) -> Views:
 def _shares_told(views: Views) -> tuple[float, float]:
     """Return of which share of the pixels of small `views` the others tell the depth: of all, and of the first."""
     try:
-        shares = [share or 0.0 for share in shares_told(sweep_small_views(views, len(views)))]
+        shares = [share or 0.0 for share in shares_told(sweep_small_views(views, len(views), with_ground=False))]
     except DataError:
         return 0.0, 0.0
     return sum(shares) / len(shares), shares[0]

@@ -59,10 +59,10 @@ def sweep_views(fit: Views, heldout: Views | None, box: Tensor | None = None) ->
     return sweep_small_views(small, len(fit), box)
 
 
-def sweep_small_views(small: Views, n_fit: int, box: Tensor | None = None) -> SweptViews:
+def sweep_small_views(small: Views, n_fit: int, box: Tensor | None = None, with_ground: bool = True) -> SweptViews:
     """Return the depths of what small views show, with images in sRGB, as seen by neighbours among the first `n_fit`.
 
-    box: [2, 3] low and high corner of what counts, if it is known.
+    box: [2, 3] low and high corner of what counts, if it is known. with_ground: as for `sweep_depths`.
     Raises DataError if there are none.
     """
     if n_fit < FEWEST:
@@ -77,7 +77,7 @@ def sweep_small_views(small: Views, n_fit: int, box: Tensor | None = None) -> Sw
         middles = (sight.point.float() if box is None else box.mean(0)).expand(len(small), 3)
     if middles is None:
         raise DataError("its pictures do not tell depths")
-    return SweptViews(small, n_fit, sweep_depths(small, n_fit, middles), middles, is_around)
+    return SweptViews(small, n_fit, sweep_depths(small, n_fit, middles, with_ground), middles, is_around)
 
 
 def shrink_views(views: Views) -> Views:

@@ -20,6 +20,10 @@ from diffrender.setup.picture_agreement import PictureAgreement, measure_picture
 from diffrender.setup.seen_surface import find_seen_surface
 from diffrender.setup.swept_views import SweptViews, sweep_views
 
+CUT_OFF = (
+    "what is in the middle of its pictures is cut off by their borders (`targets: {find_masks: true}` gives it masks)"
+)
+
 
 @dataclass(frozen=True)
 class Found:
@@ -83,14 +87,17 @@ def _by_depth(given: Found, box: Tensor | None, is_open: bool, may_have_masks: b
         return replace(given, notes=(failed + str(error),))
     masks = ObjectMasks(None, None)
     if may_have_masks:
-        masks = find_object_masks(given.fit, given.heldout, swept, may_be_a_part=not is_open)
-    if masks.fit is not None:
+        masks = find_object_masks(given.fit, given.heldout, swept, may_be_flat=not is_open)
+    if masks.fit is not None and not (is_open and masks.is_cut_off):
         return _with_masks(given, masks, swept)
     if not is_open:
         return replace(given, notes=(failed + masks.why,))
+    why = CUT_OFF if masks.is_cut_off else masks.why
     try:
-        return _with_surface(given, swept, box, masks.why)
+        return _with_surface(given, swept, box, why)
     except DataError as error:
+        if masks.fit is not None:
+            return _with_masks(given, masks, swept)
         return replace(given, notes=(f"{failed}{masks.why}; {error}" if masks.why else failed + str(error),))
 
 

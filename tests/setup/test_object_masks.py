@@ -15,6 +15,7 @@ from torch import Tensor
 from diffrender.config.load import parse_config
 from diffrender.config.options.meshes import VisualHullMesh
 from diffrender.config.resolved import format_resolved
+from diffrender.config.schema import FitConfig
 from diffrender.errors import DataError
 from diffrender.geometry.primitives import Triangles, bumpy_sphere, icosphere
 from diffrender.render.render import render
@@ -26,9 +27,11 @@ from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 from diffrender.setup.depth_sweep import DepthMaps, ground_normal, sweep_depths
 from diffrender.setup.fit_setup import build_fit
-from diffrender.setup.object_masks import ObjectMasks, composite, find_object_masks
+from diffrender.setup.object_masks import ObjectMasks, _is_cut_off, composite, find_object_masks
+from diffrender.setup.seen_surface import SeenSurface
 from diffrender.setup.standing_object import find_standing_object
 from diffrender.setup.swept_views import sweep_views
+from diffrender.setup.without_masks import Found, find_without_masks
 
 MIDDLE = torch.zeros(3)
 
@@ -55,7 +58,7 @@ def test_a_ball_on_a_table_in_front_of_clutter_gets_masks_also_in_held_out_views
     held = torch.arange(24) % 8 == 3
     found = found_in(views.select((~held).nonzero()[:, 0]), views.select(held.nonzero()[:, 0]))
     true = silhouettes(views.cameras)
-    assert found.fit is not None and found.fit.masks is not None
+    assert found.fit is not None and found.fit.masks is not None and not found.is_cut_off
     assert found.heldout is not None and found.heldout.masks is not None
     assert float(overlap(found.fit.masks, true[~held]).min()) > 0.9
     assert float(overlap(found.heldout.masks, true[held]).min()) > 0.9
@@ -137,15 +140,18 @@ def test_depths_that_are_called_reliable_are_those_of_the_scene() -> None:
     assert float(error.median()) < 0.01 and float((error > 0.03).float().mean()) < 0.1
 
 
-def test_the_ground_is_told_where_it_is_seen_at_a_grazing_angle() -> None:
-    scene, cameras = table_scene(ball=BALL), orbit(height=-0.1)
-    seen = render(scene, cameras, aovs=("depth",))
+@pytest.mark.parametrize(("height", "least"), [(-0.1, 0.6), (-0.55, 0.3)])
+def test_the_ground_is_told_where_it_is_seen_at_a_grazing_angle(height: float, least: float) -> None:
+    eyes = orbit(height=height).positions_w() * torch.tensor([1.0, 0, 1]) + torch.tensor([0, height, 0])
+    level = Cameras.perspective(eyes, target=eyes * torch.tensor([0.0, 1, 0]), fov_deg=50, height=96, width=106)
+    scene = table_scene(ball=BALL)
+    seen = render(scene, level, aovs=("depth",))
     is_ground = seen.face_id < len(floor().faces)
-    depths = sweep_depths(pictures(scene, cameras), 24, MIDDLE)
+    depths = sweep_depths(pictures(scene, level), 24, MIDDLE)
     told = depths.is_reliable & is_ground
     error = (depths.depth / seen.aov("depth")[..., 0] - 1).abs()[told]
-    assert float(is_ground.float().mean()) > 0.3 and float(told.sum() / is_ground.sum()) > 0.7
-    assert float((error > 0.03).float().mean()) < 0.02
+    assert float(is_ground.float().mean()) > 0.2 and float(told.sum() / is_ground.sum()) > least
+    assert float((error > 0.03).float().mean()) < 0.1
 
 
 def test_which_way_the_ground_lies_is_known_by_rows_of_pictures_or_if_they_are_all_alike_by_their_columns() -> None:
@@ -154,10 +160,10 @@ def test_which_way_the_ground_lies_is_known_by_rows_of_pictures_or_if_they_are_a
     matrices = cameras.cam_from_world.clone()
     matrices[:, :3, :3] = matrices[:, :3, :3] @ turn.T
     normal = ground_normal(replace(cameras, cam_from_world=matrices))
-    assert abs(float(normal @ (turn @ torch.tensor([0.0, 1, 0])))) > 0.9999
+    assert float(normal @ (turn @ torch.tensor([0.0, -1, 0]))) > 0.9999
     eyes = torch.rand(9, 3, generator=torch.Generator().manual_seed(1))
     ahead = Cameras.perspective(eyes, target=eyes - torch.tensor([0, 0.2, 3.0]), fov_deg=60, height=40, width=50)
-    assert abs(float(ground_normal(ahead)[1])) > 0.99
+    assert float(ground_normal(ahead)[1]) < -0.99
 
 
 def test_what_stands_on_a_plane_is_apart_from_it() -> None:
@@ -185,20 +191,59 @@ def test_without_an_object_that_stands_apart_the_reason_is_told() -> None:
 def test_what_is_flat_is_an_object_only_if_it_may_be() -> None:
     views = pictures(table_scene(block=low_block()), orbit(size=120))
     swept = sweep_views(views, None)
-    flat = find_object_masks(views, None, swept, may_be_a_part=False)
+    flat = find_object_masks(views, None, swept, may_be_flat=False)
     assert flat.fit is None and "is flat" in flat.why
     assert "is flat" not in find_object_masks(views, None, swept).why
-    assert find_object_masks(ball_on_a_table(), None, sweep_views(ball_on_a_table(), None), may_be_a_part=False).fit
+    assert find_object_masks(ball_on_a_table(), None, sweep_views(ball_on_a_table(), None), may_be_flat=False).fit
 
 
-def test_what_pictures_cut_off_is_an_object_only_if_it_may_be() -> None:
+def pillar() -> Views:
+    """Return pictures of what goes on above them."""
     ball = bumpy_sphere(5)
-    pillar = rough(Triangles(ball.vertices * torch.tensor([1.4, 3, 1.4]), ball.faces), 1)
-    views = pictures(table_scene(pillar=pillar), orbit(size=120, height=0.6))
+    high = rough(Triangles(ball.vertices * torch.tensor([1.4, 3, 1.4]), ball.faces), 1)
+    return pictures(table_scene(pillar=high), orbit(size=84, height=0.6))
+
+
+def test_what_pictures_cut_off_is_a_surface_or_if_there_is_none_or_masks_are_asked_for_an_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views = pillar()
     swept = sweep_views(views, None)
-    part = find_object_masks(views, None, swept, may_be_a_part=False)
-    assert part.fit is None and "cut off" in part.why
-    assert find_object_masks(views, None, swept).fit is not None
+    found = find_object_masks(views, None, swept)
+    assert found.fit is not None and found.is_cut_off
+    monkeypatch.setattr("diffrender.setup.without_masks.sweep_views", lambda *_: swept)
+    monkeypatch.setattr("diffrender.setup.without_masks.find_object_masks", lambda *_, **__: found)
+    write(tmp_path, table_scene(ball=BALL), orbit(8))  # what the options are read with
+    lines = (f"targets: {{path: {tmp_path}{more}}}\n" for more in ("", ", find_masks: true"))
+    config, asked = (parse_config(line, tmp_path) for line in lines)
+    given = Found(views, None, (0.0, 0.0, 0.0))
+
+    def find(config: FitConfig) -> Found:
+        return find_without_masks(config, given, False, None, (0.0, 0.0, 0.0))
+
+    surface = SeenSurface(icosphere(1), views, None, 0.5, ())
+    monkeypatch.setattr("diffrender.setup.without_masks.find_seen_surface", lambda *_: surface)
+    started = find(config)
+    assert started.surface is surface.mesh and started.fit.masks is None and "find_masks: true" in started.notes[0]
+    assert find(asked).fit.masks is not None
+
+    def none(*_: object) -> None:
+        raise DataError("nothing")
+
+    monkeypatch.setattr("diffrender.setup.without_masks.find_seen_surface", none)
+    assert find(config).fit.masks is not None
+
+
+def test_the_borders_of_photographs_that_do_not_fill_their_images_cut_off_as_well() -> None:
+    images, boxes = torch.zeros(4, 60, 90, 3), torch.tensor([[0, 25, 60, 40]]).expand(4, 4)
+    weights = torch.zeros(4, 60, 90)
+    weights[:, :, 25:65] = 1
+    views = Views(orbit(4, 60).resized(60, 90), images, None, tuple("abcd"), weights=weights, boxes=boxes)
+    masks = np.zeros((4, 20, 30), np.float32)
+    masks[:, 5:15, 10:20] = 1  # from the left of each to short of its right
+    assert not _is_cut_off(views, masks)
+    masks[:, 5:15, 8:22] = 1
+    assert _is_cut_off(views, masks)
 
 
 def test_few_pictures_do_not_tell_depths() -> None:

@@ -114,7 +114,8 @@ class TargetsOptions(Strict):
         None,
         "whether to find masks of what is in front of a backdrop of one colour or, without one, of what all pictures"
         " look at, by its depth; if omitted: if there are no others and `background` is not given, or the mesh is a"
-        " visual hull; by depth only if the mesh is left open or is one",
+        " visual hull; by depth only if the mesh is left open or is one, and not of what is flat or cut off by the"
+        " pictures' borders if all is left open",
     )
 
     find_surface: bool | None = option(
