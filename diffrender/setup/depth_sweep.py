@@ -36,8 +36,9 @@ ALIKE, CONFIRMED, SAME = 0.7, 2, 0.03
 # Planes that lie as the ground does are swept as well. Where a pixel looks down most steeply, they are at this part of
 # the distance to the middle to FARTHEST times it; other pixels see them at most so many times farther away.
 NEAREST_GROUND, GRAZING = 0.15, 50.0
-# A depth is that of the ground only if squares correlate so much better there than on planes that face the camera.
-BETTER = 0.05
+# A depth is that of the ground only if squares correlate so much better there than on planes that face the camera: most
+# of a square about a thin part is ground.
+BETTER = 0.07
 # How much the columns of pictures say of which way the ground lies, beside their rows.
 UPRIGHT = 0.01
 # Each thread takes tens of megabytes.
