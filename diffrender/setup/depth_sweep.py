@@ -118,13 +118,15 @@ def _sweep_all(views: Views, neighbours: list[list[int]], distances: Tensor, gro
     def sweep(view: int) -> tuple[Tensor, Tensor, Tensor]:
         eye, ahead = _sight(cameras.select([view]))
         way = ahead * distances[view]
-        times, alike = _sweep(cameras, gray, view, neighbours[view], eye, way, NEAREST)
+        others, focal = neighbours[view], float(cameras.focal_px[view].mean())
+        times, alike = _sweep(cameras, gray, others, gray[view], eye, way, _planes(focal, NEAREST))
         if ground is not None:
             steep = ahead @ ground
             rows, columns = (_span((steep * GRAZING > steep.max()).any(axis)) for axis in (1, 0))
             farther = (steep.max() / steep)[rows, columns].clamp(1, GRAZING).where(steep[rows, columns] > 0, GRAZING)
             below = way[rows, columns] * farther[..., None]
-            lower, better = _sweep(cameras, gray, view, neighbours[view], eye, below, NEAREST_GROUND, rows, columns)
+            planes = _planes(focal, NEAREST_GROUND)
+            lower, better = _sweep(cameras, gray, others, gray[view, rows, columns], eye, below, planes)
             is_ground = better - BETTER > alike[rows, columns]
             times[rows, columns] = (lower * farther).where(is_ground, times[rows, columns])
             alike[rows, columns] = (better - BETTER).where(is_ground, alike[rows, columns])
@@ -191,29 +193,25 @@ def _span(is_in: Tensor) -> slice:
     return slice(int(index[0]), int(index[-1]) + 1) if len(index) else slice(0, 0)
 
 
+def _planes(focal: float, nearest: float) -> Tensor:
+    """Return the inverse distances of planes from `nearest` to FARTHEST, about a pixel apart in neighbours."""
+    disparity = focal * math.radians(USUAL_DEG) * (1 / nearest - 1 / FARTHEST)
+    count = round(min(max(FEWEST_PLANES, disparity), MOST_PLANES))
+    return torch.linspace(1 / nearest, 1 / FARTHEST, count)
+
+
 def _sweep(
-    cameras: Cameras,
-    gray: Tensor,
-    view: int,
-    neighbours: list[int],
-    eye: Tensor,
-    way: Tensor,
-    nearest: float,
-    rows: slice = slice(None),
-    columns: slice = slice(None),
+    cameras: Cameras, gray: Tensor, neighbours: list[int], mine: Tensor, eye: Tensor, way: Tensor, inverse: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return how many times the `way` [H, W, 3] from `eye` it is to what pixels show, and the correlation there.
 
-    Both [H, W], of those rows and columns of a picture among `gray` [N, ...]; from `nearest` times to FARTHEST times.
+    Both [H, W]. mine: [H, W], all or part of a picture. neighbours: among pictures `gray` [N, ...].
+    inverse: one over the times that are tried.
     Source of planes that do not face the camera: D. Gallup et al., "Real-time plane-sweeping stereo with multiple
     sweeping directions" (2007).
     """
-    mine = gray[view, rows, columns]
     if not neighbours or not mine.numel():
         return torch.ones_like(mine), torch.full_like(mine, -1)
-    disparity = float(cameras.focal_px[view].mean()) * math.radians(USUAL_DEG) * (1 / nearest - 1 / FARTHEST)
-    count = round(min(max(FEWEST_PLANES, disparity), MOST_PLANES))
-    inverse = torch.linspace(1 / nearest, 1 / FARTHEST, count)
     others = [cameras.select([other]) for other in neighbours]
     starts = torch.stack([each.project(eye[None])[0, 0, :3] for each in others])
     ends = torch.stack([each.project((eye + way).reshape(-1, 3))[0, :, :3] for each in others])
