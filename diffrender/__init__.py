@@ -26,6 +26,7 @@ _HOME = {
     "EnvMap": "diffrender.scene.environment.env_map",
     "render_scene": "diffrender.render.render:render",
     "render_supersampled": "diffrender.render.supersample",
+    "Recorded": "diffrender.recorded",
     "compare_colors": "diffrender.ops.compare_colors",
     "threads_to_kernels": "diffrender.threads",
     "RenderOutput": "diffrender.render.render",

@@ -175,7 +175,7 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
                 live.enter_context(panel)
             result = fit(
                 setup.model, setup.fit_views, setup.objective, setup.optimizer, setup.settings, setup.render_step,
-                observers=[recorder, *panels], first_step=first_step, best=setup.best,
+                observers=[recorder, *panels], first_step=first_step, best=setup.best, edges_at=setup.edges.at,
             )  # fmt: skip
         result = _fill_unseen_texels(setup, replace(result, seconds=result.seconds + recorder.seconds_before))
         _write_result(folder, setup, result, recorder)

@@ -69,6 +69,8 @@ class RunOutcome:
             "phase_s": {phase: round(seconds, 3) for phase, seconds in result.phase_seconds.items()},
             "steps": result.steps_done,
             "steps_per_s": round(result.steps_done / max(result.seconds, 1e-9), 3),
+            **({"replayed_steps": result.replayed_steps} if result.replayed_steps else {}),
+            **({"not_recorded": result.not_recorded} if result.not_recorded else {}),
             "stop_reason": result.stop_reason,
             "returned_step": result.returned_step,
             "objectives": [{"step": step, "objective": value} for step, value in result.objectives],

@@ -83,7 +83,7 @@ class StepViews:
             self._views = _resize_views(self._whole, height, width)
         views = self._views
         if index is not None:
-            views, cameras = views.select(index), cameras.select(index)
+            views, cameras = views.select(index), cameras.select(index.to(views.images.device))
         if (height, width) != (cameras.height, cameras.width):
             cameras = cameras.resized(height, width)
         return cameras, views

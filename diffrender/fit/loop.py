@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -72,6 +72,8 @@ class FitResult:
     objectives: (steps done, objective) wherever `BestState` compared states.
     seconds: wall time of the fit.
     phase_seconds: wall time per phase (diffrender.fit.timings).
+    replayed_steps: number of steps whose images and gradients were replayed from a recording, on a GPU.
+    not_recorded: what kept steps from being recorded there, or None.
     """
 
     scene: Scene
@@ -83,6 +85,8 @@ class FitResult:
     phase_seconds: Mapping[str, float] = field(default_factory=dict)
     returned_step: int = -1
     objectives: Sequence[tuple[int, float]] = ()
+    replayed_steps: int = 0
+    not_recorded: str | None = None
 
     def __post_init__(self) -> None:
         if self.returned_step < 0:
@@ -99,6 +103,7 @@ def fit(
     observers: Sequence[Observer] = (),
     first_step: int = 0,
     best: BestState | None = None,
+    edges_at: Callable[[int], object] | None = None,
 ) -> FitResult:
     """Optimise the latents of `model` until its renderings match `views`, and return the last good state.
 
@@ -106,6 +111,8 @@ def fit(
     views: at full resolution; for random backgrounds they have masks, over the background of the model's scene.
     render_step: (scene, n cameras, steps done) -> their images, differentiable; edges may sharpen with the steps.
     first_step: number of completed steps of a checkpoint to resume from.
+    edges_at: step -> what of render_step depends on it, its edge model for instance; on a GPU, steps that are alike are
+        recorded once and replayed (fit.recorded_terms). None: unknown, then none are.
     best: compares states; an earlier one that is clearly better than the last is returned in its place.
 
     Ctrl-C ends the fit after its current step; pressed twice, after its last complete one. So does a non-finite term of
@@ -122,7 +129,7 @@ def fit(
     settings.check(views)
     batches = Batches(len(views), settings.batch_size, settings.seed)
     shown = StepViews(views, settings.resolution, settings.random_background, settings.seed)
-    stepper = Stepper(model, shown, views.names, objective, optimizer, render_step, batches, first_step)
+    stepper = Stepper(model, shown, views.names, objective, optimizer, render_step, batches, first_step, edges_at)
 
     stop_reason, message = "finished", None
     try:
@@ -155,4 +162,7 @@ def fit(
     else:
         scene, cameras, returned_step, objectives = best.returned(stepper.done)
     seconds, phases = stepper.seconds(), stepper.phases.seconds
-    return FitResult(scene, cameras, stop_reason, message, stepper.done, seconds, phases, returned_step, objectives)
+    return FitResult(
+        scene, cameras, stop_reason, message, stepper.done, seconds, phases, returned_step, objectives,
+        stepper.replayed, stepper.obstacle,
+    )  # fmt: skip

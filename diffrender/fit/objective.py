@@ -136,18 +136,26 @@ class Objective:
             if name != "color":
                 require_aov(views, name)
 
+    def weights_at(self, progress: float) -> list[float]:
+        """Return the weights of the terms at 0..1 of a fit."""
+        return [term.weight_at(progress) for term in self.terms]
+
     def __call__(self, comparison: LossInputs, scene: Scene, progress: float = 1.0) -> Terms:
         """Evaluate all terms for one batch of views and the scene that they show, with weights at 0..1 of a fit."""
+        return self.weighted(comparison, scene, self.weights_at(progress))
+
+    def weighted(self, comparison: LossInputs, scene: Scene, weights: Sequence[float] | Tensor) -> Terms:
+        """Evaluate all terms as a call does, with one of `weights` for each."""
         total: Tensor | None = None
         values: dict[str, Tensor] = {}
         per_view: dict[str, Tensor] = {}
-        for term in self.terms:
+        for term, weight in zip(self.terms, weights, strict=True):
             if isinstance(term.measure, Loss):
                 per_view[term.name] = term.measure(comparison)
                 values[term.name] = per_view[term.name].mean()
             else:
                 values[term.name] = term.measure(scene)
-            weighted = term.weight_at(progress) * values[term.name]
+            weighted = weight * values[term.name]
             if term.relative_to is not None:
                 weighted = weighted * values[term.relative_to].detach()
             total = weighted if total is None else total + weighted

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -18,13 +17,15 @@ from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective, Terms
 from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
 from diffrender.fit.reach import Reach
+from diffrender.fit.recorded_terms import Evaluated, StepTerms
 from diffrender.fit.remeshing.surgery import remesh_due
 from diffrender.fit.rollback import LastGood
 from diffrender.fit.timings import Phases
 from diffrender.fit.watchdog import Watchdog
-from diffrender.imaging.metrics import MOST_DB
 from diffrender.render.render import RenderStep
+from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
+from diffrender.scene.target_views import Views
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,14 @@ class Stepper:
         render_step: RenderStep,
         batches: Batches,
         first_step: int,
+        edges_at: Callable[[int], object] | None = None,
     ) -> None:
         self._model = model
         self._views = views
         self._objective = objective
         self._optimizer = optimizer
         self._render_step = render_step
+        self._terms = StepTerms(objective, render_step, edges_at)
         self._batches = batches
         self._reach = Reach(model)
         self._last_good = LastGood(model, optimizer, first_step)
@@ -76,6 +79,16 @@ class Stepper:
         self._first = first_step
         self.phases = Phases()
         self._began = time.perf_counter()
+
+    @property
+    def replayed(self) -> int:
+        """Number of steps whose images and gradients were replayed from a recording (fit.recorded_terms)."""
+        return self._terms.replayed
+
+    @property
+    def obstacle(self) -> str | None:
+        """What kept steps from being recorded, or None."""
+        return self._terms.obstacle
 
     @property
     def done(self) -> int:
@@ -95,8 +108,8 @@ class Stepper:
             values = self._model.values()
             self._watchdog.check_values(values)
         with self.phases.timed("render"):
-            inputs, terms = self._evaluate(values, self._batches.at(step), step)
-            record = self._record(step, inputs, terms)
+            evaluated = self._evaluate(values, self._batches.at(step), step)
+            terms, record = evaluated.terms, self._record(step, evaluated)
         self._watchdog.check_terms(step, (record.total, *record.terms.values()), terms)
         if terms.total.requires_grad:
             with self.phases.timed("backward"):
@@ -137,37 +150,40 @@ class Stepper:
         self._last_good.undo_unfinished()
 
     def _terms_at(self, index: Tensor | None, step: int) -> Terms:
-        return self._evaluate(self._model.values(), index, step)[1]
+        return self._evaluate(self._model.values(), index, step).terms
 
-    def _evaluate(self, values: dict[str, Tensor], index: Tensor | None, step: int) -> tuple[LossInputs, Terms]:
+    def _evaluate(self, values: Mapping[str, Tensor], index: Tensor | None, step: int) -> Evaluated:
         """Render the views of `step` at `index`, None for all, and evaluate the terms."""
-        inputs, scene = self._compare(values, index, step)
-        return inputs, self._objective(inputs, scene, step / self._optimizer.steps)
+        return self._terms(*self._shown(values, index, step), step, step / self._optimizer.steps)
 
-    def _compare(self, values: Mapping[str, Tensor], index: Tensor | None, step: int) -> tuple[LossInputs, Scene]:
-        """Render the views of `step` at `index`, None for all; also return the scene."""
+    def _shown(
+        self, values: Mapping[str, Tensor], index: Tensor | None, step: int
+    ) -> tuple[Scene, Cameras, Views, Tensor | None]:
+        """Return the scene, and of the views of `step` at `index` cameras, targets and offsets of the background."""
         scene, cameras = self._model.state_at(values, step)
         cameras, views = self._views.at(cameras, index, step)
-        added = self._views.draw_added_background(scene.background, len(views), step)
-        return LossInputs(self._render_step(scene, cameras, step), views, added), scene
+        return scene, cameras, views, self._views.draw_added_background(scene.background, len(views), step)
+
+    def _compare(self, values: Mapping[str, Tensor], index: Tensor | None, step: int) -> LossInputs:
+        """Render the views of `step` at `index`, None for all."""
+        scene, cameras, views, added = self._shown(values, index, step)
+        return LossInputs(self._render_step(scene, cameras, step), views, added)
 
     def _problem(self, step: int, before: float) -> LeastSquares:
         progress = step / self._optimizer.steps
         return LeastSquares(
             self._model,
             self._objective,
-            lambda values, index: self._compare(values, index, step)[0],
+            lambda values, index: self._compare(values, index, step),
             lambda: float(self._terms_at(None, step).total),
             self._views.shape,
             progress,
             before,
         )
 
-    def _record(self, step: int, inputs: LossInputs, terms: Terms) -> StepRecord:
+    def _record(self, step: int, evaluated: Evaluated) -> StepRecord:
+        terms, psnr_db = evaluated
         with torch.no_grad():
-            psnr_db = terms.total.new_tensor(math.nan)
-            if "color" in self._objective.aovs():
-                psnr_db = (-10 * inputs.squared_error().log10()).clamp_max(MOST_DB).mean()
             # One device synchronisation for all recorded numbers.
             total, psnr, *numbers = torch.stack([terms.total, psnr_db, *terms.values.values()]).tolist()
         return StepRecord(step, total, dict(zip(terms.values, numbers, strict=True)), psnr, self.seconds())

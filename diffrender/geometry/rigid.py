@@ -11,6 +11,7 @@ from torch import Tensor
 from diffrender.checks import check_finite, check_float, check_shape
 from diffrender.derivatives import constant, on_plain_tensors
 from diffrender.errors import ShapeError
+from diffrender.list_sizes import is_kept
 
 # Converts between the camera axes of OpenGL and glTF (x right, y up, looking along -z) and ours, those of OpenCV (y
 # down, z forward): a rotation by 180 degrees about x, its own inverse.
@@ -75,6 +76,8 @@ def check_rigid(function: str, argument: str, matrix: Tensor, tol: float = 1e-4)
     """
     _check_4x4(function, argument, matrix)
     check_float(function, argument, matrix)
+    if is_kept():
+        return
     plain = constant(matrix)
     # Objects and cameras are made often: for a few matrices plain numbers cost less than tensor operations.
     is_few = plain.numel() <= 16 * FEW

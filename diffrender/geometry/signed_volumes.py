@@ -36,7 +36,7 @@ def signed_volumes(points: Tensor, faces: Tensor, axes: Sequence[int] = (0, 1, 2
     """
     points, faces = constant(points), constant(faces)
     if points.device.type != "cpu":
-        corners = points[:, list(axes)].double()[faces]
+        corners = torch.stack([points[:, axis] for axis in axes], 1).double()[faces]
         a, b, c = (corners - corners[:1, :1]).unbind(1)
         return (a * torch.linalg.cross(b, c)).sum(1)
     volumes = torch.empty(len(faces), dtype=torch.float64, device="cpu")

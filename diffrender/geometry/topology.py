@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from diffrender.derivatives import constant, on_plain_tensors, plain_property
+from diffrender.list_sizes import is_kept, tell_wrong
 
 # Of the topologies that are kept for the next mesh of the same faces; the last is kept whatever its size.
 MOST_RECENT = 16
@@ -130,15 +131,20 @@ class Topology:
 
         vertices: [V, 3], or more columns, of which `axes` are x, y and z.
         """
+        return self.is_closed and bool(self.faces_outward(vertices, axes))
+
+    @on_plain_tensors()
+    def faces_outward(self, vertices: Tensor, axes: Sequence[int] = (0, 1, 2)) -> Tensor:
+        """Return `is_outward` [] bool on the device, for which the host does not wait."""
         from diffrender.geometry.signed_volumes import signed_volumes  # it loads Numba, which writers do without
 
         if not self.is_closed:
-            return False
+            return torch.zeros((), dtype=torch.bool, device=vertices.device)
         volumes = signed_volumes(vertices, self.welded_faces, axes)
         if self.n_components == 1:
-            return bool(volumes.sum() >= 0)
+            return volumes.sum() >= 0
         parts = volumes.new_zeros(self.n_components).index_add(0, self.face_component, volumes)
-        return bool((parts >= 0).all())
+        return (parts >= 0).all()
 
     @plain_property
     def _sorted_half_edges(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -280,6 +286,10 @@ class _Welded(NamedTuple):
         """Return whether what counts as one still coincides, and no others of the border do."""
         from diffrender.geometry.coincidence import all_coincide, any_coincide  # Numba, which writers do without
 
+        if is_kept():
+            if len(self.vertex):
+                tell_wrong((vertices[self.vertex] != vertices[self.twin]).any())
+            return True
         return all_coincide(vertices, self.vertex, self.twin) and not any_coincide(vertices, self.alone)
 
 

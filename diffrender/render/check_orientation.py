@@ -8,6 +8,7 @@ from weakref import WeakSet
 
 from diffrender.derivatives import on_plain_tensors
 from diffrender.errors import OrientationWarning
+from diffrender.list_sizes import is_kept
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.scene import Scene
 
@@ -22,7 +23,8 @@ def check_orientation(scene: Scene, aovs: Sequence[str]) -> None:
     """
     for name, item in scene.objects.items():
         mesh = item.mesh
-        if not (item.material.needs_light or "normal" in aovs) or mesh.topology.identity in _CHECKED:
+        is_lit = item.material.needs_light or "normal" in aovs
+        if is_kept() or not is_lit or mesh.topology.identity in _CHECKED:
             continue
         _CHECKED.add(mesh.topology.identity)
         n_turned = _count_turned(mesh)

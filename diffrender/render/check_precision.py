@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diffrender.derivatives import without_derivatives
 from diffrender.errors import NearPlaneWarning, PrecisionWarning
+from diffrender.list_sizes import is_kept
 from diffrender.render.scene_triangles import SceneTriangles
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
@@ -34,7 +35,7 @@ def check_precision(
     dtype: the narrowest in which places were given (common_dtype.narrowest_dtype).
     """
     identity = next(iter(scene.objects.values())).mesh.topology.identity
-    if dtype in _CHECKED.get(identity, ()):
+    if is_kept() or dtype in _CHECKED.get(identity, ()):
         return
     points_w = geometry.verts_w[:: 1 + len(geometry.verts_w) // MOST_VERTICES]
     x, y, depth = cameras.world_to_pixels(points_w, backend).unbind(-1)

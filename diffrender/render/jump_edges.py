@@ -9,6 +9,7 @@ from torch import Tensor
 
 from diffrender.derivatives import without_derivatives
 from diffrender.geometry.topology import Topology
+from diffrender.list_sizes import has_sizes
 from diffrender.ops.changes_across import changes_across
 from diffrender.render.scene_triangles import SceneTriangles
 from diffrender.scene.object import Object
@@ -66,7 +67,7 @@ def _jumps_of_parts(
         if jumps is not None:
             result[edge_of_corner[jumps[own.edge_of_corner]]] = True
     result |= lowest < highest
-    return result if bool(result.any()) else None
+    return result if has_sizes() or bool(result.any()) else None
 
 
 def _jumps_of(
@@ -87,8 +88,9 @@ def _jumps_of(
         jumps = changes_across(value, sides, LEAST_JUMP, backend=backend)
         if result is None:
             result = torch.zeros(len(topology.edges), dtype=torch.bool, device=edge.device)
-        result[edge[jumps]] = True
-    return None if result is None or not bool(result.any()) else result
+        found = torch.zeros(len(result), dtype=torch.int32, device=edge.device).index_add(0, edge, jumps.int())
+        result |= found > 0
+    return None if result is None or not (has_sizes() or bool(result.any())) else result
 
 
 def _sample_sides(texture: Texture, uvs: Tensor, sides: Tensor, backend: str | None) -> tuple[Tensor, Tensor]:

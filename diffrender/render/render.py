@@ -239,7 +239,7 @@ def jump_across(
         backend,
     )
     n_segments = len(segments.pixel)
-    subtracted = torch.nn.functional.pad(background, (0, 1)).repeat(n_segments, 1)
-    subtracted[outside.segment, :-1] = values[n_segments:]
-    subtracted[outside.segment, -1] = 1
-    return torch.nn.functional.pad(values[:n_segments], (0, 1), value=1.0) - subtracted
+    # A row more: points that there are none of are outside of the segment after the last.
+    subtracted = torch.nn.functional.pad(background, (0, 1)).repeat(n_segments + 1, 1)
+    subtracted[outside.segment] = torch.nn.functional.pad(values[n_segments:], (0, 1), value=1.0)
+    return torch.nn.functional.pad(values[:n_segments], (0, 1), value=1.0) - subtracted[:-1]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from diffrender.checks import check_finite, check_shape
 from diffrender.errors import ShapeError
 from diffrender.geometry.rigid import RENDERED_TOLERANCE, check_rigid, look_at
+from diffrender.list_sizes import is_kept
 from diffrender.scene.projection import Projection
 from diffrender.scene.projections.orthographic import Orthographic
 from diffrender.scene.projections.perspective import Perspective
@@ -85,7 +87,7 @@ class Cameras:
         if self.white_balance is not None:
             check_shape("Cameras", "white_balance", self.white_balance, (n_views, 3))
             check_finite("Cameras", "white_balance", self.white_balance)
-            if not bool((self.white_balance > 0).all()):
+            if not is_kept() and not bool((self.white_balance > 0).all()):
                 raise ShapeError(f"Cameras: white_balance must be above 0, got {self.white_balance.min().item():g}")
         for name, columns in (("vignetting", 3), ("response", "K - 1")):
             value = getattr(self, name)
@@ -98,7 +100,7 @@ class Cameras:
         if self.blur_px is not None:
             check_shape("Cameras", "blur_px", self.blur_px, ())
             check_finite("Cameras", "blur_px", self.blur_px)
-            if not bool(self.blur_px >= 0):
+            if not is_kept() and not bool(self.blur_px >= 0):
                 raise ShapeError(f"Cameras: blur_px must be at least 0, got {self.blur_px.item():g}")
         check_rigid("Cameras", "cam_from_world", self.cam_from_world, RENDERED_TOLERANCE)
         check_finite("Cameras", "focal_px", self.focal_px)
@@ -235,7 +237,13 @@ class Cameras:
         names = ("cam_from_world", "focal_px", "center_px", "number", "time", *PHOTOMETRY)
         values = {name: getattr(self, name) for name in names}
         changed = {name: change(value) for name, value in values.items() if value is not None}
-        return replace(self, projection=self.projection.map(change), **changed)
+        return self._with(projection=self.projection.map(change), **changed)
+
+    def _with(self, **changes: Any) -> Cameras:
+        """Return the cameras with some of the same values, which are valid: to look at them is to wait for a device."""
+        changed = object.__new__(Cameras)
+        changed.__dict__.update(self.__dict__, **changes)
+        return changed
 
     def positions_w(self) -> Tensor:
         """Return the [N, 3] camera centres in the world (orthographic: the origin of the camera frame)."""

@@ -40,9 +40,9 @@ class JoinedSurface:
         return Mesh(torch.cat(list(self.vertices_w)).index_select(0, used), topology.faces, topology=topology)
 
     @cached_property
-    def is_outward(self) -> bool:
-        """Whether the whole is closed and faces outwards."""
-        return self.topology.is_outward(torch.cat(list(self.vertices_w)))
+    def faces_outward(self) -> Tensor:
+        """[] bool; whether the whole is closed and faces outwards."""
+        return self.topology.faces_outward(torch.cat(list(self.vertices_w)))
 
     @cached_property
     def normals_w(self) -> Tensor:

@@ -108,9 +108,9 @@ class Mesh:
         return self.topology.weld(self.vertices)
 
     @property
-    def is_outward(self) -> bool:
-        """Whether the surface is closed and faces outwards, so that its back is never seen (`Topology.is_outward`)."""
-        return self.welded_topology.is_outward(self.vertices)
+    def faces_outward(self) -> Tensor:
+        """[] bool; whether the surface is closed and faces outwards, so that its back is never seen."""
+        return self.welded_topology.faces_outward(self.vertices)
 
     def with_vertices(self, vertices: Tensor) -> Mesh:
         """Return the mesh with other vertices, as many: [V, 3]; topology is kept, indices are not rechecked."""

@@ -13,6 +13,7 @@ from diffrender.checks import check_shape, check_type, in_one_dtype
 from diffrender.derivatives import constant, has_derivative, on_plain_tensors
 from diffrender.errors import ShapeError
 from diffrender.geometry.rigid import RENDERED_TOLERANCE, check_rigid
+from diffrender.list_sizes import is_kept
 from diffrender.ops.backend import choose_backend
 from diffrender.ops.transform_points import transform_points
 from diffrender.scene.material import Material
@@ -58,7 +59,7 @@ class Object:
         check_shape("Object", "pose", self.pose, (4, 4))
         check_rigid("Object", "pose", self.pose, RENDERED_TOLERANCE)
         check_shape("Object", "scale", self.scale, ())
-        scale = constant(self.scale).item()
+        scale = 1.0 if is_kept() else constant(self.scale).item()
         if scale < 0:  # one that a fit made 0 or infinite is told by the fit, which goes back
             raise ShapeError(f"Object: scale must be positive, got {scale:g}")
 
@@ -81,7 +82,7 @@ class Object:
         for part in (self.pose, self.scale):
             dtype = torch.promote_types(part.dtype, self.mesh.vertices.dtype)
             is_here = part.device.type == "cpu" and part.device == self.mesh.vertices.device
-            if not is_here or has_derivative(part) or dtype != self.mesh.vertices.dtype:
+            if is_kept() or not is_here or has_derivative(part) or dtype != self.mesh.vertices.dtype:
                 return False
         return constant(self.scale).item() == 1 and torch.equal(constant(self.pose), _identity(self.pose.dtype))
 

@@ -12,6 +12,7 @@ from diffrender.derivatives import constant, on_plain_tensors, with_derivatives
 from diffrender.errors import ShapeError
 from diffrender.geometry.normals import face_normals, group_normals
 from diffrender.geometry.tangents import corner_groups, group_tangents
+from diffrender.list_sizes import has_sizes
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.interpolate import interpolate
 from diffrender.ops.interpolate_at_pixels import interpolate_at_pixels
@@ -41,9 +42,9 @@ class VertexFrames:
     joined: JoinedSurface | None = None
 
     @cached_property
-    def is_outward(self) -> bool:
-        """Whether the surface is closed and faces outwards, so that its back is never seen from outside."""
-        return self.mesh.is_outward if self.joined is None else self.joined.is_outward
+    def faces_outward(self) -> Tensor:
+        """[] bool; whether the surface is closed and faces outwards, so that its back is never seen from outside."""
+        return self.mesh.faces_outward if self.joined is None else self.joined.faces_outward
 
     @cached_property
     def _box_w(self) -> Tensor:
@@ -53,16 +54,14 @@ class VertexFrames:
         return torch.cartesian_prod(*torch.stack(ends.aminmax(dim=0), 1))
 
     @on_plain_tensors()
-    def shows_backs(self, cameras: Cameras) -> bool:
-        """Return whether backs of faces may be seen: unless the surface is outward and cameras are outside.
+    def shows_backs(self, cameras: Cameras) -> Tensor:
+        """Return whether backs of faces may be seen [] bool: unless the surface is outward and cameras are outside.
 
         A camera is outside if its near plane misses the surface's box; a surface cut open shows backs too.
         """
-        if not self.is_outward:
-            return True
         forward = constant(cameras.cam_from_world)[:, 2].to(self.vertices_w.dtype)
         is_drawn = forward[:, :3] @ self._box_w.T + forward[:, 3:] > cameras.near
-        return bool((is_drawn.any(1) & ~is_drawn.all(1)).any())
+        return ~self.faces_outward | (is_drawn.any(1) & ~is_drawn.all(1)).any()
 
     @property
     def normal_faces(self) -> Tensor:
@@ -258,7 +257,7 @@ class ShadingPoints:
         at_points = self._interpolate(tangents, group)
         tangent, sign = at_points[:, :3], at_points[:, 3:]
         bitangent = torch.linalg.cross(self.mean_normal_w, tangent) * sign
-        return (tangent * self._facing[:, None] if self._shows_backs else tangent), bitangent
+        return self._turned(tangent), bitangent
 
     @cached_property
     def position_w(self) -> Tensor:
@@ -273,16 +272,18 @@ class ShadingPoints:
     @cached_property
     def mean_normal_w(self) -> Tensor:
         """[M, 3] `normal_w` before it is normalized: the interpolated vertex normals."""
-        normals = self._interpolate(self._frames.normals_w, self._frames.normal_faces)
-        return normals * self._facing[:, None] if self._shows_backs else normals
+        return self._turned(self._interpolate(self._frames.normals_w, self._frames.normal_faces))
+
+    def _turned(self, vectors: Tensor) -> Tensor:
+        """Return vectors [M, 3] of the points, reversed where the back of the face is seen."""
+        shows_backs = self._frames.shows_backs(self.cameras)
+        if has_sizes():  # the host does not wait for the answer
+            return vectors * self._facing.where(shows_backs, 1)[:, None]
+        return vectors * self._facing[:, None] if bool(shows_backs) else vectors
 
     @cached_property
     def _frames(self) -> VertexFrames:
         return self.vertex_frames or VertexFrames(self.mesh, self.vertices_w)
-
-    @cached_property
-    def _shows_backs(self) -> bool:
-        return self._frames.shows_backs(self.cameras)
 
     @cached_property
     def depth(self) -> Tensor:
@@ -293,9 +294,7 @@ class ShadingPoints:
     @cached_property
     def face_normal_w(self) -> Tensor:
         """[M, 3] unit normals of the faces themselves, reversed where `normal_w` is; without gradient."""
-        normals = face_normals(self.vertices_w.detach(), self.mesh.faces)[self.face_id]
-        if self._shows_backs:
-            normals = normals * self._facing[:, None]
+        normals = self._turned(face_normals(self.vertices_w.detach(), self.mesh.faces)[self.face_id])
         return torch.nn.functional.normalize(normals, dim=1)
 
     @cached_property

@@ -79,17 +79,18 @@ class Views:
 
     def select(self, index: Tensor | list[int]) -> Views:
         """Return the views at `index`."""
+        rows = index.tolist() if isinstance(index, Tensor) else index
         index = torch.as_tensor(index, dtype=torch.int64, device=self.images.device)
         return replace(
             self,
             cameras=self.cameras.select(index),
             images=self.images[index],
             masks=None if self.masks is None else self.masks[index],
-            names=tuple(self.names[i] for i in index.tolist()),
+            names=tuple(self.names[i] for i in rows),
             aovs={name: values[index] for name, values in self.aovs.items()},
             weights=None if self.weights is None else self.weights[index],
             boxes=None if self.boxes is None else self.boxes[index],
-            files=None if self.files is None else tuple(self.files[i] for i in index.tolist()),
+            files=None if self.files is None else tuple(self.files[i] for i in rows),
         )
 
     def to(self, device: torch.device | str) -> Views:

@@ -52,7 +52,7 @@ LIGHTINGS = {
     ),
     "environment": Lighting(
         (torch.rand(MAP_HEIGHT, 2 * MAP_HEIGHT, 3, generator=torch.Generator().manual_seed(2)),),
-        lambda texels: {"sky": Environment(EnvMap(texels))},
+        lambda texels: {"sky": Environment(EnvMap(texels), texels.new_zeros(3))},
     ),
 }
 
@@ -198,7 +198,7 @@ def rendered(
     material = Ggx(color, *inputs) if setting.lighting else Unlit(color)
     lights = LIGHTINGS[setting.lighting].lights(*others[2:]) if setting.lighting else {}
     scene = Scene({"it": Object(setting.mesh.with_vertices(vertices), material)}, lights, setting.background)
-    return render(scene.to(vertices.device), setting.cameras, edges)  # defaults of lights are on the CPU
+    return render(scene, setting.cameras, edges)
 
 
 def _on_surface(value: Tensor) -> SurfaceValue:

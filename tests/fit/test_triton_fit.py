@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.stand_in_tape import StandIn
 from support.tiny_fit import TARGETS
 from support.triangle_soups import INTERPRETED
 from support.wide_programs import widen
 
+from diffrender import recorded
 from diffrender.config.load import parse_config
 from diffrender.fit.loop import FitResult, fit
 from diffrender.fit.optimizer import levenberg_marquardt
@@ -54,13 +56,18 @@ def on_triton(scene: str, patch: pytest.MonkeyPatch) -> FitSetup:
 
 
 def run(setup: FitSetup) -> FitResult:
-    return fit(setup.model, setup.fit_views, setup.objective, setup.optimizer, setup.settings, setup.render_step)
+    parts = (setup.model, setup.fit_views, setup.objective, setup.optimizer, setup.settings, setup.render_step)
+    return fit(*parts, edges_at=setup.edges.at)
 
 
 def test_a_whole_fit_ends_like_that_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = run(setup_of(SCENE, "cpu")).scene.objects["object"]
+    if INTERPRETED:
+        monkeypatch.setattr(recorded, "tape_on", StandIn)
     result = run(on_triton(SCENE, monkeypatch))
     assert (result.stop_reason, result.steps_done) == ("finished", 3)
+    # All steps are alike: the first is looked at, the others are replayed.
+    assert (result.replayed_steps, result.not_recorded) == (2, None)
     found = result.scene.objects["object"]
     torch.testing.assert_close(found.mesh.vertices.cpu(), expected.mesh.vertices, rtol=0, atol=1e-4)
     torch.testing.assert_close(found.material.base_color.cpu(), expected.material.base_color, rtol=0, atol=1e-3)

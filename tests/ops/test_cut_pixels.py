@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from support.triangle_soups import INTERPRETED
 from torch import Tensor
 
 from diffrender.ops.silhouettes import SilhouetteSegments
@@ -76,6 +77,14 @@ def cut(segments: SilhouetteSegments, extra: Tensor | None = None) -> tuple[dict
     )
     assert own_pixel.tolist() == pixel.tolist()
     torch.testing.assert_close((own_share, *own_slivers), (share, *slivers), rtol=0, atol=1e-12)
+    if INTERPRETED:
+        from diffrender.ops.supersample_silhouettes import cut_pixels_triton
+
+        own_pixel, own_share, bare, xy, view = cut_pixels_triton.weigh_samples(segments, extra, offsets, size)
+        has_sliver = torch.nonzero(bare)[:, 0]
+        assert own_pixel.tolist() == pixel.tolist() and view.tolist() == [-1 if each == 0 else 0 for each in bare]
+        own = (own_share, own_pixel[has_sliver], xy[has_sliver], bare[has_sliver])
+        torch.testing.assert_close(own, (share, *slivers), rtol=0, atol=1e-12)
     return dict(zip(pixel.tolist(), share.tolist(), strict=True)), slivers
 
 

@@ -38,7 +38,7 @@ def test_a_mirrored_mesh_looks_as_a_new_one(in_place: bool) -> None:
     if in_place:
         mesh.vertices.mul_(mirror)
     torch.testing.assert_close(lit(changed), lit(Mesh(vertices.float() * mirror, faces.clone())))
-    assert not changed.is_outward
+    assert not changed.faces_outward
 
 
 def test_vertices_that_part_or_meet_in_place_have_the_image_and_gradient_of_a_new_mesh() -> None:

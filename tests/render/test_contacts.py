@@ -239,5 +239,5 @@ def test_a_closed_mesh_turned_inside_out_looks_as_it_would(turned: bool) -> None
     inner = Mesh(torch.cat([vertices, 0.5 * vertices + 2]), torch.cat([faces, faces + len(vertices)]))
     other = Mesh(inner.vertices, torch.cat([faces.flip(1) if turned else faces, faces.flip(1) + len(vertices)]))
     images = [render(Scene({"a": Object(mesh, Lambert())}, LIGHTS), camera()).rgba for mesh in (inner, other)]
-    assert other.is_outward is False and inner.is_outward is True and float(images[0].mean()) > 0.1
+    assert not other.faces_outward and inner.faces_outward and float(images[0].mean()) > 0.1
     torch.testing.assert_close(*images, rtol=1e-5, atol=1e-5)

@@ -6,17 +6,21 @@ import pytest
 import torch
 from support.comparators import assert_gradients_agree
 from support.pictures import assert_images_agree
-from support.shapes import bumpy, oblique_cameras, placed, scene_of, square, two_crossing
+from support.shapes import bumpy, oblique_cameras, placed, scene_of, square, two_crossing, wavy_sheet
 from support.triangle_soups import INTERPRETED
 from support.wide_programs import widen
 from torch import Tensor
 
+from diffrender.geometry.primitives import box
+from diffrender.ops.rasterize import rasterize
 from diffrender.render.edge_model import EdgeModel
 from diffrender.render.edge_models import Antialias, Soft
 from diffrender.render.render import render
+from diffrender.render.scene_triangles import gather_triangles
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights import Ambient, Directional
 from diffrender.scene.materials import Ggx
+from diffrender.scene.mesh import Mesh
 from diffrender.scene.parameter_paths import get_value, learnable_paths, replace_values
 from diffrender.scene.quantity_kinds import map_tensors
 from diffrender.scene.scene import Scene
@@ -113,3 +117,45 @@ def test_tangents_are_those_of_the_cpu(
     for tangent, correct in zip(tangents, wanted, strict=True):
         assert correct.any()
         assert_gradients_agree(tangent, correct, what="tangent", relative_l2_at_most=1e-3)
+
+
+def folded(kind: str) -> Scene:
+    """A box that is there twice, once turned inside out; a prism with a vertex amid an edge; an open sheet."""
+    if kind == "sheet":
+        return scene_of(placed(wavy_sheet(4)))
+    vertices, faces = box(0.6).vertices, box(0.6).faces
+    if kind == "doubled":
+        faces = torch.cat([faces, faces.flip(1)])
+    if kind == "inside out":
+        faces = faces.flip(1)
+    if kind == "prism":
+        vertices = 0.4 * torch.tensor(
+            [[-1.0, -1, 0], [1, -1, 0], [0, 1, 0], [0, -1, 0], [-1, -1, -1], [1, -1, -1], [0, 1, -1]]
+        )
+        sides = [[0, 1, 2], [0, 4, 3], [3, 4, 5], [3, 5, 1], [4, 6, 5], [0, 2, 6], [0, 6, 4], [1, 5, 6], [1, 6, 2]]
+        faces = torch.tensor(sides)
+    return scene_of(placed(Mesh(vertices, faces)))
+
+
+@pytest.mark.parametrize("near", [1e-3, 1.4])
+@pytest.mark.parametrize("kind", ["doubled", "prism", "sheet", "inside out"])
+def test_segments_of_one_part_that_touches_itself_are_those_of_the_cpu(
+    kind: str, near: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if INTERPRETED:
+        widen(monkeypatch)
+    scene, cameras = folded(kind), oblique_cameras(2, 24, distance=1.6)
+    topology = gather_triangles(scene).topology
+    assert topology.n_components == 1
+    found = []
+    for device, backend in (("cpu", "numba"), (DEVICE, "triton")):
+        own = gather_triangles(scene.to(device)).topology
+        verts_hom = cameras.to(device).project(scene.to(device).objects["a"].vertices_w())
+        raster = rasterize(verts_hom, own.faces, 24, 24, near=near, backend=backend)
+        visible = Antialias(2).visible(verts_hom, own, raster, near, backend)
+        segments = visible.segments
+        kept = segments.normal_px.cpu().abs().sum(1) > 0
+        found.append([part.cpu()[kept] for part in segments])
+    assert len(found[0][0]) > 10
+    for actual, expected in zip(*found[::-1], strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)

@@ -70,14 +70,15 @@ def resolve(
         left -= 1
 
 
-@triton.jit(do_not_specialize=["n"])
-def scatter_rows(grad_image, pixel, weight, grad_radiance, n, CHANNELS: tl.constexpr, BLOCK: tl.constexpr):
-    """Write the gradient with respect to samples, one of its n numbers a lane."""
+@triton.jit(do_not_specialize=["n", "n_rows"])
+def scatter_rows(grad_image, pixel, weight, grad_radiance, n, n_rows, CHANNELS: tl.constexpr, BLOCK: tl.constexpr):
+    """Write the gradient with respect to samples, one of its n numbers a lane; 0 for those beyond the last pixel."""
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     here, m, c = at < n, at // CHANNELS, at % CHANNELS
     row = tl.load(pixel + m, here, other=0)
     share = tl.load(weight + m, here, other=0)
-    tl.store(grad_radiance + at, share * tl.load(grad_image + row * (CHANNELS + 1) + c, here, other=0), here)
+    grad = tl.load(grad_image + row * (CHANNELS + 1) + c, here & (row < n_rows), other=0)
+    tl.store(grad_radiance + at, share * grad, here)
 
 
 @triton.jit
@@ -116,6 +117,8 @@ def add_segments(
     """Add the gradient of segments to total [N, V, 4], one segment a lane."""
     p = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     here = p < n
+    moves = (tl.load(normal + 2 * p, here, other=0) != 0) | (tl.load(normal + 2 * p + 1, here, other=0) != 0)
+    here = moves | (tl.load(depth_weight + p, here, other=0) != 0)  # the others are nothing, whatever their jump
     row = tl.load(pixel + p, here, other=0)
     worth = tl.zeros([BLOCK], tl.float64)
     for c in range(CHANNELS):
@@ -241,8 +244,10 @@ def radiance_gradient(grad_image: Tensor, pixel: Tensor, weight: Tensor) -> Tens
     channels = grad_image.shape[-1] - 1
     grad_radiance = torch.empty((len(pixel), channels), dtype=grad_image.dtype, device=grad_image.device)
     n = grad_radiance.numel()
-    arguments = (grad_image, pixel.contiguous(), weight.contiguous(), grad_radiance, n)
-    launch(scatter_rows, triton.cdiv(n, 4 * BLOCK), *arguments, CHANNELS=channels, BLOCK=4 * BLOCK)
+    launch(
+        scatter_rows, triton.cdiv(n, 4 * BLOCK), grad_image, pixel.contiguous(), weight.contiguous(), grad_radiance, n,
+        grad_image.numel() // (channels + 1), CHANNELS=channels, BLOCK=4 * BLOCK,
+    )  # fmt: skip
     return grad_radiance
 
 

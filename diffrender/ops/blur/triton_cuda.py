@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 import triton
 import triton.language as tl
@@ -61,8 +63,7 @@ def backward(grad: Tensor, weights: Tensor) -> Tensor:
 
 
 def _blur(images: Tensor, weights: Tensor, axes: tuple[int, int], transposed: bool) -> Tensor:
-    before = torch.cat([weights.new_zeros(1), weights.double().cumsum(0)[:-1].to(weights.dtype)])
-    table = torch.stack([weights, before]).to(images.device, non_blocking=True)
+    table = _table(tuple(weights.tolist()), weights.dtype, images.device)
     for axis in axes:
         images = images.contiguous()
         out, reach = torch.empty_like(images), len(weights) // 2
@@ -71,3 +72,11 @@ def _blur(images: Tensor, weights: Tensor, axes: tuple[int, int], transposed: bo
         launch(blur_axis, triton.cdiv(images.numel(), BLOCK), images, table, out, *size, **constants)
         images = out
     return images
+
+
+@lru_cache(maxsize=32)
+def _table(weights: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return [2, K] the weights and the sums of those before; kept, since each copy to the device waits for it."""
+    exact = torch.tensor(weights, dtype=torch.float64, device="cpu")
+    before = torch.cat([exact.new_zeros(1), exact.cumsum(0)[:-1]])
+    return torch.stack([exact, before]).to(device, dtype)

@@ -14,6 +14,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from diffrender.list_sizes import list_length
 from diffrender.ops.rasterize.op import FaceBins
 from diffrender.ops.rasterize.triton_cuda import find_item, load_box
 from diffrender.ops.triton_launch import launch
@@ -58,7 +59,7 @@ def file_faces(
 ):  # fmt: skip
     """Count the faces of each tile or, counting down again, list them: a lane for each pair of face and tile."""
     pair = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    here = pair < n_pairs
+    here = pair < tl.minimum(tl.load(pair_ends + n_items - 1), n_pairs)
     item = find_item(pair_ends, n_items, half, pair, here)
     nth = (pair - tl.load(pair_ends + item - 1, here & (item > 0), other=0)).to(tl.int32)
     left, top, columns, _ = tiles_of(boxes, item, here)
@@ -106,14 +107,14 @@ def query(
     verts, faces, boxes, tile_ends, tile_faces, view, xy, part, ignored, out_face, out_depth, n_points, n_faces,
     n_verts, height, width, tiles_x, n_tiles, near: tl.float64, PARTS: tl.constexpr, POINTS: tl.constexpr,
 ):  # fmt: skip
-    """Write what points see, one lane each."""
+    """Write what points see, one lane each; those of view -1 see nothing."""
     q = tl.program_id(0).to(tl.int64) * POINTS + tl.arange(0, POINTS)
-    here = q < n_points
+    of_view = tl.load(view + q, q < n_points, other=-1)
+    here = of_view >= 0
     x, y = tl.load(xy + 2 * q, here, other=0).to(tl.float64), tl.load(xy + 2 * q + 1, here, other=0).to(tl.float64)
     column, row = pixel_of(x, width), pixel_of(y, height)
-    of_view = tl.load(view + q, here, other=0)
     hidden = tl.load(ignored + q, here, other=0)
-    tile = of_view * n_tiles + row // TILE * tiles_x + column // TILE
+    tile = tl.maximum(of_view, 0) * n_tiles + row // TILE * tiles_x + column // TILE
     first = tl.load(tile_ends + tile - 1, here & (tile > 0), other=0)
     count = tl.load(tile_ends + tile, here, other=0) - tl.where(here, first, 0)
     near_depth, near_face = tl.full(x.shape, float("inf"), tl.float64), tl.full(x.shape, -1, tl.int64)
@@ -125,8 +126,8 @@ def query(
             n_faces, n_verts, near, PARTS,
         )  # fmt: skip
         nth += 1
-    tl.store(out_face + q, near_face, here)
-    tl.store(out_depth + q, tl.where(near_face >= 0, near_depth, 0.0), here)
+    tl.store(out_face + q, near_face, q < n_points)
+    tl.store(out_depth + q, tl.where(near_face >= 0, near_depth, 0.0), q < n_points)
 
 
 _LISTS = WeakTensorKeyDictionary()
@@ -147,7 +148,7 @@ def _list_faces(bounds: Tensor, height: int, width: int) -> TileLists:
     pair_counts = bounds.new_empty(n_items, dtype=torch.int64)
     launch(count_tiles, triton.cdiv(n_items, BLOCK), boxes, pair_counts, n_items, BLOCK=BLOCK)
     pair_ends = pair_counts.cumsum(0)
-    n_pairs = int(pair_ends[-1]) if n_items else 0
+    n_pairs = list_length(pair_ends[-1:]) if n_items else 0
     counts = bounds.new_zeros(n_views * n_tiles, dtype=torch.int32)
     tile_faces = bounds.new_empty(n_pairs, dtype=torch.int32)
     sizes, programs = (half, n_pairs, n_items, n_faces, tiles_x, n_tiles), triton.cdiv(n_pairs, BLOCK)

@@ -146,10 +146,11 @@ def give_level(
     for c in range(CHANNELS):
         g = tl.load(grad + m * CHANNELS + c, here, other=0)
         if TEXELS:
-            tl.atomic_add(total + at[0] * CHANNELS + c, w00 * g, here, sem="relaxed")
-            tl.atomic_add(total + at[1] * CHANNELS + c, w01 * g, here, sem="relaxed")
-            tl.atomic_add(total + at[2] * CHANNELS + c, w10 * g, here, sem="relaxed")
-            tl.atomic_add(total + at[3] * CHANNELS + c, w11 * g, here, sem="relaxed")
+            adds = here & (g != 0)  # samples that count nowhere are all at one place
+            tl.atomic_add(total + at[0] * CHANNELS + c, w00 * g, adds, sem="relaxed")
+            tl.atomic_add(total + at[1] * CHANNELS + c, w01 * g, adds, sem="relaxed")
+            tl.atomic_add(total + at[2] * CHANNELS + c, w10 * g, adds, sem="relaxed")
+            tl.atomic_add(total + at[3] * CHANNELS + c, w11 * g, adds, sem="relaxed")
         if POSITIONS:
             g00 += g * tl.load(texels + at[0] * CHANNELS + c, here, other=0)
             g01 += g * tl.load(texels + at[1] * CHANNELS + c, here, other=0)

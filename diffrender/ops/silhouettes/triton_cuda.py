@@ -1,6 +1,6 @@
 """Silhouettes on CUDA: count the segments of each edge, mark those that may be seen, write these. Float64 throughout.
 
-Two host synchronisations: how many segments there are, and how many of them are kept.
+Two host synchronisations, none within list_sizes.ListSizes: how many segments there are, and how many are kept.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import triton.language as tl
 from torch import Tensor
 
 from diffrender.geometry.topology import Topology
+from diffrender.list_sizes import list_length
+from diffrender.ops.rasterize.triton_cuda import find_item
 from diffrender.ops.silhouettes.op import HIDDEN_MARGIN, SEGMENT_PX
 from diffrender.ops.triton_launch import launch
 from diffrender.ops.triton_raster import EXACT, load_vertex
 
 BLOCK = 128
-SIZES = ["n_items", "n_edges", "n_verts", "n_faces", "n_segments", "height", "width"]
+SIZES = ["n_items", "n_edges", "n_verts", "n_faces", "n_segments", "n_kept", "height", "width"]
 
 
 @triton.jit
@@ -135,15 +137,16 @@ def place_segment(verts, edges, ends, item, segment, n_edges, n_verts, near, hei
     return x, y, z, row, column, t, (x_b - x_a) * share, (y_b - y_a) * share
 
 
-@triton.jit(do_not_specialize=SIZES)
+@triton.jit(do_not_specialize=[*SIZES, "half"])
 def mark_kept(
-    verts, edges, ends, item_of, depth, keep, n_segments, n_edges, n_verts,
+    verts, edges, ends, item_of, depth, keep, half, n_segments, n_items, n_edges, n_verts,
     near: tl.float64, height, width, MARGIN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Write whether any of the 3 x 3 pixels around each segment sees nothing plainly nearer."""
+    """Write of which item each segment is, and whether any of the 3 x 3 pixels around sees nothing plainly nearer."""
     segment = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    here = segment < n_segments
-    item = tl.load(item_of + segment, here, other=0)
+    here = segment < tl.minimum(tl.load(ends + n_items - 1), n_segments)
+    item = find_item(ends, n_items, half, segment, here)
+    tl.store(item_of + segment, item, here)
     _, _, z, row, column, _, _, _ = place_segment(
         verts, edges, ends, item, segment, n_edges, n_verts, near, height, width, here
     )
@@ -152,18 +155,19 @@ def mark_kept(
     inside = here[:, None] & (around < 9)[None, :] & (y >= 0) & (y < height) & (x >= 0) & (x < width)
     seen = tl.load(depth + ((item // n_edges * height)[:, None] + y) * width + x, inside, other=0)
     opens = inside & ((seen == 0) | (seen >= (z * (1 - MARGIN))[:, None]))
-    tl.store(keep + segment, tl.max(opens.to(tl.int8), 1), here)
+    tl.store(keep + segment, tl.max(opens.to(tl.int8), 1), segment < n_segments)
 
 
 @triton.jit(do_not_specialize=SIZES)
 def write_segments(
-    verts, edges, faces, ends, chosen, item_of, kept, pixel, face_out, bary, xy, normal, depth_out, edge_out,
-    n_segments, n_edges, n_verts, near: tl.float64, height, width, BLOCK: tl.constexpr,
+    verts, edges, faces, ends, chosen, item_of, keep, kept_ends, pixel, face_out, bary, xy, normal, depth_out, edge_out,
+    n_segments, n_kept, n_edges, n_verts, near: tl.float64, height, width, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Write the segments kept[0..n_segments - 1]."""
-    out = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    here = out < n_segments
-    segment = tl.load(kept + out, here, other=0)
+    """Write the segments to keep, each in its place; what is left of the list gets pixel -1 and no length."""
+    segment = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    here = tl.load(keep + segment, segment < n_segments, other=0) != 0
+    out = tl.load(kept_ends + segment, here, other=1) - 1
+    here = here & (out < n_kept)
     item = tl.load(item_of + segment, here, other=0)
     x, y, z, row, column, t, along_x, along_y = place_segment(
         verts, edges, ends, item, segment, n_edges, n_verts, near, height, width, here
@@ -186,6 +190,17 @@ def write_segments(
     tl.store(normal + 2 * out + 1, -side * along_x, here)
     tl.store(depth_out + out, z, here)
     tl.store(edge_out + out, edge, here)
+
+    left = (segment < n_kept) & (segment >= tl.load(kept_ends + n_segments - 1))
+    for i in tl.static_range(2):
+        tl.store(xy + 2 * segment + i, 0.0, left)
+        tl.store(normal + 2 * segment + i, 0.0, left)
+    for i in tl.static_range(3):
+        tl.store(bary + 3 * segment + i, 1.0 if i == 0 else 0.0, left)
+    tl.store(pixel + segment, -1, left)
+    tl.store(face_out + segment, 0, left)
+    tl.store(edge_out + segment, 0, left)
+    tl.store(depth_out + segment, 0.0, left)
 
 
 def forward(
@@ -211,20 +226,21 @@ def forward(
         STEP=SEGMENT_PX, HAS_JUMPS=jumps is not None, BLOCK=BLOCK, **EXACT,
     )  # fmt: skip
     ends = count.cumsum(0)
-    n_segments = int(ends[-1]) if n_items else 0
-    item_of = torch.searchsorted(ends, torch.arange(n_segments, device=ends.device), right=True)
+    n_segments = list_length(ends[-1:]) if n_items else 0
+    item_of, half = edges.new_empty(n_segments), 1 << n_items.bit_length() >> 1
     keep = edges.new_empty(n_segments, dtype=torch.int8)
     launch(
-        mark_kept, triton.cdiv(n_segments, BLOCK), verts, edges, ends, item_of, depth, keep,
-        n_segments, n_edges, n_verts, *image, MARGIN=HIDDEN_MARGIN, BLOCK=BLOCK, **EXACT,
+        mark_kept, triton.cdiv(n_segments, BLOCK), verts, edges, ends, item_of, depth, keep, half,
+        n_segments, n_items, n_edges, n_verts, *image, MARGIN=HIDDEN_MARGIN, BLOCK=BLOCK, **EXACT,
     )  # fmt: skip
-    kept = torch.nonzero(keep)[:, 0]
-    n_kept = len(kept)
+    kept_ends = keep.cumsum(0)
+    n_kept = list_length(kept_ends[-1:], n_segments) if n_segments else 0
     pixel, face, edge = (edges.new_empty(n_kept) for _ in range(3))
     bary, normal = verts.new_empty((n_kept, 3)), verts.new_empty((n_kept, 2))
     xy, depth_out = (verts.new_empty(shape, dtype=torch.float64) for shape in ((n_kept, 2), n_kept))
     launch(
-        write_segments, triton.cdiv(n_kept, BLOCK), verts, edges, faces, ends, chosen, item_of, kept,
-        pixel, face, bary, xy, normal, depth_out, edge, n_kept, n_edges, n_verts, *image, BLOCK=BLOCK, **EXACT,
+        write_segments, triton.cdiv(n_segments, BLOCK), verts, edges, faces, ends, chosen, item_of, keep, kept_ends,
+        pixel, face, bary, xy, normal, depth_out, edge, n_segments, n_kept, n_edges, n_verts, *image,
+        BLOCK=BLOCK, **EXACT,
     )  # fmt: skip
     return pixel, face, bary, xy, normal, depth_out, edge

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from diffrender.errors import ShapeError
 from diffrender.geometry.topology import Topology
+from diffrender.list_sizes import SizesError, has_sizes
 from diffrender.ops.antialias import VisibleSegments
 from diffrender.ops.intersections import intersections
 from diffrender.ops.query_visibility import query_visibility
@@ -64,11 +66,13 @@ class Antialias(EdgeModel):
         """Return the centres of plain pixels, several points in pixels with silhouettes, and the visible segments."""
         height, width = raster.face_id.shape[1:3]
         has_parts = topology.n_components > 1
+        if has_parts and has_sizes():
+            raise SizesError("where parts of a scene may pass through one another, lists have no lasting sizes")
         plan = supersample_silhouettes(
             verts_hom,
             topology,
             raster,
-            verts_hom.new_tensor(sample_positions(self.samples)),
+            _offsets(self.samples, verts_hom.dtype, verts_hom.device),
             near=near,
             extra_pixels=where_parts_meet(raster.face_id[..., 0], topology) if has_parts else None,
             jumps=jumps,
@@ -120,6 +124,12 @@ class Antialias(EdgeModel):
     def image(self, shaded: Shaded, topology: Topology, visible: Visible, backend: str | None) -> Tensor:
         """Return the mean of each pixel's samples, with gradients across silhouette segments."""
         return resolve(shaded, topology, visible, backend)
+
+
+@lru_cache(maxsize=16)
+def _offsets(samples: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the sample positions [S, 2]; kept, since each copy to a device waits for it."""
+    return torch.tensor(sample_positions(samples), dtype=dtype, device=device)
 
 
 def sample_positions(samples: int) -> list[tuple[float, float]]:

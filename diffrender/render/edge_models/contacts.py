@@ -7,6 +7,7 @@ from torch import Tensor
 
 from diffrender.geometry.topology import Topology
 from diffrender.ops.antialias import VisibleSegments
+from diffrender.ops.backend import choose_backend
 from diffrender.ops.intersections.op import LEAST_STEEPNESS
 from diffrender.ops.query_visibility import query_visibility
 from diffrender.ops.rasterize import Raster
@@ -38,6 +39,10 @@ def resolve_contacts(
     segments, outside = plan.segments, plan.outside
     if len(plan.touches) == 0:  # as where there are no views
         return segments, outside
+    if topology.n_components == 1 and choose_backend(verts_hom.device, backend) == "triton":
+        from diffrender.render.edge_models.contacts_triton import settle_segments  # Triton is on few machines
+
+        return settle_segments(verts_hom, topology, raster, plan, near), outside
     unsure = (
         plan.touches | topology.is_border[plan.edge] if topology.n_components == 1 else torch.ones_like(plan.touches)
     )

@@ -32,30 +32,33 @@ def downsample(texels: Tensor, height: int) -> Tensor:
 
 def convolve_highlight(texels: Tensor, roughness: float) -> Tensor:
     """Convolve the map [H, W, C] with a highlight's lobe: [H, W, C] means around each direction."""
-    return _convolve(texels, _highlight_weights(*texels.shape[:2], roughness))
+    return _convolve(texels, _highlight_weights(*texels.shape[:2], roughness, texels.dtype, texels.device))
 
 
 def convolve_cosine(texels: Tensor) -> Tensor:
     """Convolve the map [H, W, C] with the clamped cosine: [H, W, C] means over the hemisphere of each direction."""
-    return _convolve(texels, _cosine_weights(*texels.shape[:2]))
+    return _convolve(texels, _cosine_weights(*texels.shape[:2], texels.dtype, texels.device))
 
 
 def _convolve(texels: Tensor, weights: Tensor) -> Tensor:
     width, channels = texels.shape[1:]
     # [frequency, row, 2 C]: the weights are real, so real and imaginary parts are two more channels.
     waves = torch.view_as_real(torch.fft.rfft(texels, dim=1).permute(1, 0, 2)).flatten(2)
-    mixed = torch.bmm(weights.to(texels.device, texels.dtype), waves).unflatten(2, (channels, 2))
+    mixed = torch.bmm(weights, waves).unflatten(2, (channels, 2))
     return torch.fft.irfft(torch.view_as_complex(mixed).permute(1, 0, 2), n=width, dim=1)
 
 
+# Kept on the device: each copy to it waits for it.
 @cache
-def _highlight_weights(height: int, width: int, roughness: float) -> Tensor:
-    return _weights(height, width, lambda cosine: highlight_kernel(cosine, roughness))
+@on_plain_tensors()
+def _highlight_weights(height: int, width: int, roughness: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return _weights(height, width, lambda cosine: highlight_kernel(cosine, roughness)).to(device, dtype)
 
 
 @cache
-def _cosine_weights(height: int, width: int) -> Tensor:
-    return _weights(height, width, cosine_kernel)
+@on_plain_tensors()
+def _cosine_weights(height: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return _weights(height, width, cosine_kernel).to(device, dtype)
 
 
 @on_plain_tensors()

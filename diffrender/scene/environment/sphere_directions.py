@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
+
+from diffrender.derivatives import on_plain_tensors
 
 # Number of even directions; the mean of a cosine lobe over them is accurate to one part in a thousand.
 EVEN_DIRECTIONS = 1024
@@ -33,6 +36,12 @@ def map_directions(height: int, width: int, like: Tensor) -> tuple[Tensor, Tenso
     Row 0 is around +y, the middle of the map is at +x, and +z is to the right of it: the view from inside, upright and
     not mirrored, as in Blender and glTF viewers.
     """
+    return _map_directions(height, width, like.dtype, like.device)
+
+
+@lru_cache(maxsize=8)
+@on_plain_tensors()
+def _map_directions(height: int, width: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     polar = math.pi * torch.arange(height + 1, dtype=torch.float64, device="cpu") / height
     middle = (polar[1:] + polar[:-1]) / 2
     longitude = 2 * math.pi * ((torch.arange(width, dtype=torch.float64, device="cpu") + 0.5) / width - 0.5)
@@ -40,7 +49,7 @@ def map_directions(height: int, width: int, like: Tensor) -> tuple[Tensor, Tenso
     y = middle.cos()[:, None].expand(height, width)
     directions = torch.stack([across * longitude.cos(), y, across * longitude.sin()], -1)
     band = (polar[:-1].cos() - polar[1:].cos()) * 2 * math.pi / width
-    kind = {"device": like.device, "dtype": like.dtype}
+    kind = {"device": device, "dtype": dtype}
     return directions.reshape(-1, 3).to(**kind), band.repeat_interleave(width).to(**kind)
 
 

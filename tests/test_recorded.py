@@ -1,0 +1,185 @@
+"""Recorded images and gradients are those of the function itself; without a GPU tapes are stood in for."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import pytest
+import torch
+from support.comparators import assert_gradients_agree
+from support.op_runs import Poison
+from support.pictures import assert_images_agree
+from support.shapes import bumpy, oblique_cameras, placed, scene_of, square
+from support.stand_in_tape import StandIn
+from support.triangle_soups import INTERPRETED
+from support.wide_programs import widen
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from diffrender import recorded
+from diffrender.errors import BackendError, ShapeError
+from diffrender.list_sizes import ListSizes, SizesError, list_length
+from diffrender.ops import triton_launch
+from diffrender.recorded import Recorded
+from diffrender.render.edge_models import Antialias, Soft
+from diffrender.render.render import render
+from diffrender.scene.lights import Ambient, Directional
+from diffrender.scene.materials import Ggx, Lambert
+from diffrender.scene.parameter_paths import get_value, learnable_paths, replace_values
+from diffrender.scene.quantity_kinds import map_tensors
+from diffrender.scene.scene import Scene
+from diffrender.scene.textures.texture import Texture
+
+pytestmark = pytest.mark.skipif(not INTERPRETED and not torch.cuda.is_available(), reason="needs Triton")
+DEVICE = "cpu" if INTERPRETED else "cuda"
+
+
+@pytest.fixture(autouse=True)
+def tapes(monkeypatch: pytest.MonkeyPatch) -> list[StandIn]:
+    StandIn.made = []
+    if INTERPRETED:
+        widen(monkeypatch)
+        monkeypatch.setattr(recorded, "tape_on", StandIn)
+        monkeypatch.setattr("diffrender.list_sizes.LEAST_SPARE", 100)
+    return StandIn.made
+
+
+def textured() -> Scene:
+    """A lit ball with a texture, of which the back is seen as well: it is not closed."""
+    generator = torch.Generator().manual_seed(0)
+    color, rough = (0.2 + 0.6 * torch.rand(8, 8, channels, generator=generator) for channels in (3, 1))
+    sheet = placed(square(side=2.0), Ggx(Texture(color), torch.full((1,), 0.3), Texture(rough)))
+    return scene_of(sheet, lights={"sun": Directional(torch.tensor([-0.3, -0.4, -1.0]), torch.ones(3))})
+
+
+SCENES = {
+    "colored": (scene_of(placed(bumpy(1))), Antialias()),
+    "lit": (scene_of(placed(bumpy(1), Lambert()), lights={"sky": Ambient(), "sun": Directional()}), Antialias(2)),
+    "textured": (textured(), Antialias(2)),
+    "soft": (scene_of(placed(bumpy(1))), Soft(1.5)),
+}
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_images_and_gradients_are_those_of_the_function(name: str, poisoned_memory: Poison) -> None:
+    scene, edges = SCENES[name]
+    scene, cameras = scene.to(DEVICE), oblique_cameras(2, 18).to(DEVICE)
+    paths = learnable_paths(scene, cameras)
+    values = [get_value(scene, cameras, path) for path in paths]
+
+    def draw(*values: Tensor) -> Tensor:
+        changed = replace_values(scene, cameras, dict(zip(paths, values, strict=True)))
+        return render(*changed, edges, backend="triton").rgba
+
+    weight = torch.linspace(-1, 2, 2 * 18 * 18 * 4).mul(40).sin().reshape(2, 18, 18, 4).to(DEVICE)
+    replayed = Recorded(draw)
+    for scale in (1.0, 0.93, 1.04):
+        results = []
+        for function in (draw, replayed):
+            leaves = [
+                (scale * value if "vertices" in path else value.clone())
+                for path, value in zip(paths, values, strict=True)
+            ]
+            leaves = [leaf.requires_grad_() for leaf in leaves]
+            with poisoned_memory():
+                image = function(*leaves)
+                grads = torch.autograd.grad(image, leaves, weight, allow_unused=True)
+            results.append((image.detach().cpu(), grads))
+        (expected, wanted), (image, gradients) = results
+        assert_images_agree(image, expected, error_at_most=1e-6)
+        for path, gradient, correct in zip(paths, gradients, wanted, strict=True):
+            assert (gradient is None) == (correct is None)
+            if correct is not None and bool(correct.any()):
+                assert_gradients_agree(gradient.cpu(), correct.cpu(), what=path, relative_l2_at_most=1e-5)
+
+
+class Waits(TorchDispatchMode):
+    """Notes operations for which the host would wait for a GPU; what Triton's interpreter does is not among them."""
+
+    NAMES = ("_local_scalar_dense", "nonzero", "masked_select", "_unique", "unique_", "repeat_interleave", "equal")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.is_interpreting = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.name().removeprefix("aten::")
+        by_mask = name.startswith("index") and any(
+            isinstance(each, Tensor) and each.dtype == torch.bool for each in (args[1] if len(args) > 1 else None) or ()
+        )
+        if not self.is_interpreting and (name.startswith(self.NAMES) or by_mask):
+            self.found.append(name + "".join(traceback.format_stack(limit=9)[:-2]))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="a GPU that records would refuse")
+@pytest.mark.parametrize("name", ["colored", "lit", "textured"])  # a blur's weights are numbers of the host's
+def test_nothing_waits_for_the_device_where_lists_are_kept(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, edges = SCENES[name]
+    cameras, sizes, waits = oblique_cameras(1, 12), ListSizes(), Waits()
+    start = triton_launch._start
+
+    def interpret(*arguments: Any) -> None:
+        waits.is_interpreting = True
+        start(*arguments)
+        waits.is_interpreting = False
+
+    monkeypatch.setattr(triton_launch, "_start", interpret)
+    scene = map_tensors(scene, lambda each: each.clone().requires_grad_() if each.is_floating_point() else each)
+    with sizes.found():
+        render(scene, cameras, edges, backend="triton")
+    with sizes.kept(), waits:
+        render(scene, cameras, edges, backend="triton").rgba.sum().backward()
+    assert waits.found == []
+    with waits:  # which would tell
+        bool(scene.background.sum() > 0)
+    assert len(waits.found) == 1
+
+
+def positive_sum(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sum of those above 0, by a list of them, and how many there are."""
+    count = (values > 0).sum()[None]
+    return values.clamp_min(0).sort(descending=True).values[: list_length(count)].sum(), count
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="a sum over a list of another length is another recording")
+def test_what_outgrows_its_lists_is_recorded_again(tapes: list[StandIn], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diffrender.list_sizes.LEAST_SPARE", 0)
+    replayed, values = Recorded(positive_sum), torch.linspace(-1.0003, 3, 4000)
+    for shift, n_tapes in ((-2.9, 1), (-3.0, 1), (1.0, 2), (-2.9, 2), (0.5, 2)):
+        own = (values + shift).requires_grad_()
+        total, count = replayed(own)
+        assert total.item() == pytest.approx(own.clamp_min(0).sum().item()) and int(count) == int((own > 0).sum())
+        assert total.requires_grad and not count.requires_grad and len(tapes) == replayed.tapes == n_tapes
+        (gradient,) = torch.autograd.grad(total, own)
+        assert torch.equal(gradient, (own > 0).to(own))
+    assert tapes[1].former is tapes[0]
+
+
+def test_gradients_are_taken_once_and_before_the_next_call() -> None:
+    replayed, values = Recorded(positive_sum), torch.linspace(-1, 3, 400, device=DEVICE).requires_grad_()
+    first = replayed(values)[0]
+    second = replayed(values)[0]
+    with pytest.raises(BackendError, match="before the next call"):
+        first.backward()
+    second.backward(retain_graph=True)
+    with pytest.raises(BackendError, match="once per call"):
+        second.backward()
+    with pytest.raises(ShapeError, match="as at the first call"):
+        replayed(values[1:])
+
+
+def test_a_scene_of_parts_says_that_it_cannot_be_recorded() -> None:
+    scene, cameras = scene_of(placed(bumpy(1)), placed(bumpy(1), scale=0.5)).to(DEVICE), oblique_cameras(1, 12)
+    replayed = Recorded(lambda color: render(scene, cameras.to(DEVICE), backend="triton").rgba * color)
+    with pytest.raises(SizesError, match="parts of a scene"):
+        replayed(torch.ones((), device=DEVICE))
+
+
+def test_on_a_cpu_the_function_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorded, "tape_on", recorded._CudaTape)
+    replayed = Recorded(positive_sum)
+    total, _ = replayed(torch.linspace(-1, 3, 5))
+    assert float(total) == 6 and replayed.calls == 0
