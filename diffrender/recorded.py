@@ -28,8 +28,9 @@ class Recorded:
     function: takes tensors and returns a tensor, or a tuple of them; differentiable in reverse mode, once, in the
         inputs that require gradients. All that changes from call to call must be among its inputs, with the same shapes
         and dtypes; it must do the same each time: no randomness of Python's, no branch on values of tensors, nothing
-        that waits for the device (`float(tensor)`, `print`). Rendering does not, but of scenes whose parts may pass
-        through one another, and of those that move.
+        that waits for the device (`float(tensor)`, `print`, a mesh made anew from texture coordinates: take
+        `mesh.with_vertices`). Rendering does not, but of scenes whose parts may pass through one another, of those that
+        move, and shadow maps.
 
     after: an earlier recording of much the same, which is not called any more: its memory and kernels are taken over.
 

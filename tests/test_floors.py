@@ -13,8 +13,9 @@ PACKAGE = Path(__file__).parents[1] / "diffrender"
 # Low to high; what stands on one floor does not import each other.
 FLOORS = (
     ("errors",),
+    ("list_sizes",),
     ("checks", "threads", "memory", "derivatives", "config"),
-    ("geometry", "imaging", "programs"),
+    ("geometry", "imaging", "programs", "recorded"),
     ("ops",),
     ("scene",),
     ("render",),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from diffrender.app import cli
 from diffrender.config.load import load_config, parse_config
@@ -23,17 +25,21 @@ def blocks(language: str) -> list[str]:
 def test_the_library_example_prints_what_is_promised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    program, _ = blocks("python")
+    program, _, recorded = blocks("python")
     monkeypatch.chdir(tmp_path)
-    exec(compile(program, "README.md", "exec"), {})
+    names: dict[str, Any] = {}
+    exec(compile(program, "README.md", "exec"), names)
     found = re.fullmatch(r"loss ([\d.]+), color \[(.*)\]\n", capsys.readouterr().out)
     assert found is not None and float(found[1]) == pytest.approx(0.004, abs=0.001)
     assert [float(part) for part in found[2].split(",")] == pytest.approx([0.9, 0.4, 0.1], abs=0.02)
     assert (tmp_path / "egg.png").is_file()
+    exec(compile(recorded, "README.md", "exec"), names)
+    expected = names["dr"].render_scene(names["scene"](names["vertices"], names["color"]), names["cameras"]).rgba
+    assert torch.equal(names["rgba"], expected) and names["rgba"].requires_grad
 
 
 def test_the_example_of_forward_mode_finds_the_pose(capsys: pytest.CaptureFixture[str]) -> None:
-    _, program = blocks("python")
+    _, program, _ = blocks("python")
     exec(compile(program, "README.md", "exec"), {})
     assert capsys.readouterr().out == "[0.05, -0.1, 0.05, 0.02, 0.0, 0.03]\n"
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from diffrender.derivatives import constant, has_derivative, on_plain_tensors, without_derivatives
+from diffrender.list_sizes import has_sizes
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.rasterize import Raster, rasterize
 from diffrender.ops.sample_shadow_map import Occluders, sample_shadow_map
@@ -115,13 +116,16 @@ def _occluders(
     topology, faces = geometry.topology, geometry.topology.faces
     visible = Antialias(1).visible(verts_hom, topology, raster, cameras.near, backend)
     segments, outside = visible.segments, visible.outside
-    order = segments.pixel.argsort(stable=True)
+    pixel = segments.pixel
+    if has_sizes():  # what is left of the list is in no texel
+        pixel = pixel.where((segments.normal_px != 0).any(1), raster.depth.numel())
+    order = pixel.argsort(stable=True)
     front = _depth_at(verts_hom, faces, visible.segment_view, segments.face, segments.bary)
-    behind = front.new_full(front.shape, NOTHING)
+    behind = front.new_full((len(front) + 1,), NOTHING)  # see render.jump_across
     bary = barycentrics(verts_hom, faces, outside.view, outside.face_id, outside.xy_px, backend=backend)
     behind[outside.segment] = _screen_depth(_depth_at(verts_hom, faces, outside.view, outside.face_id, bary), cameras)
     return Occluders(
-        segments.pixel[order],
+        pixel[order],
         segments.face[order],
         segments.bary[order],
         segments.normal_px[order],

@@ -22,6 +22,7 @@ from diffrender.errors import ShapeError
 from diffrender.geometry.orientation import find_turned
 from diffrender.geometry.smoothing_groups import crease_groups
 from diffrender.geometry.topology import Topology
+from diffrender.list_sizes import is_kept
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,9 @@ class Mesh:
         check_indices_below("Mesh", "faces", self.faces, len(self.vertices), "the number of vertices")
         if self.uvs is not None and self.uv_faces is not None:
             check_indices_below("Mesh", "uv_faces", self.uv_faces, len(self.uvs), "the number of uvs")
-        if self.normal_faces is not None and self.normal_faces.numel() and int(self.normal_faces.min()) < 0:
-            raise ShapeError(f"Mesh: normal_faces must be at least 0, got {int(self.normal_faces.min())}")
+        numbers = None if is_kept() else self.normal_faces
+        if numbers is not None and numbers.numel() and int(numbers.min()) < 0:
+            raise ShapeError(f"Mesh: normal_faces must be at least 0, got {int(numbers.min())}")
         object.__setattr__(self, "topology", Topology.of(self.faces))
 
     def _check_normals(self) -> None:

@@ -14,12 +14,16 @@ def test_an_image_has_the_gradients_of_all_that_it_is_made_of() -> None:
     assert rgba.shape == (2, 24, 24, 4)
     assert len(gradients) == 7
     assert all(bool(gradient.any()) for gradient in gradients)
+    # Without a GPU what is recorded is the function itself.
+    replayed, again = image.both(recorded=True)
+    assert torch.equal(replayed, rgba) and all(map(torch.equal, again, gradients))
 
 
 def test_all_of_a_setting_moves() -> None:
     setting = setting_of(Work("antialias", 320, 24, texture=8, lighting="environment"))
-    same = on_device(setting, "cpu")
-    assert torch.equal(same.mesh.vertices, setting.mesh.vertices)
+    same = on_device(setting, "cpu", torch.float64)
+    assert torch.equal(same.mesh.vertices, setting.mesh.vertices.double())
+    assert same.cameras.focal_px.dtype == same.others[0].dtype == torch.float64
     assert len(same.others) == len(setting.others) == 3
     assert (same.lighting, same.cameras.height) == ("environment", 24)
 

@@ -16,15 +16,19 @@ import pytest
 import torch
 from support.op_arguments import some_tangents, value_and_gradients, value_and_tangents
 from support.op_cases import CASES
+from support.shapes import bumpy, oblique_cameras, placed, scene_of
 from support.triangle_soups import INTERPRETED
 from support.wide_programs import narrow_constants
 from torch import Tensor
 
+from diffrender.list_sizes import ListSizes
 from diffrender.ops import triton_launch
+from diffrender.render.render import render
 
 pytestmark = pytest.mark.skipif(not INTERPRETED, reason="needs Triton and no GPU")
 # Compute capabilities of an A100, an H100 and a B200. What compiles for one of them hardly fails for another.
 TARGETS = (90, pytest.param(80, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.slow))
+IMAGE = "image"
 OPTIONS = ("num_warps", "num_stages", "enable_fp_fusion")
 POINTERS = {
     torch.float32: "*fp32", torch.float64: "*fp64", torch.int64: "*i64", torch.int32: "*i32", torch.int16: "*i16",
@@ -80,7 +84,10 @@ def describe(kernel: Any, arguments: tuple[Any, ...], constants: dict[str, Any])
 
 @cache
 def launches_of(op: str) -> tuple[str, ...]:
-    """Return the launches that the op's problems lead to in float32, each kind once."""
+    """Return the launches that the op's problems lead to in float32, each kind once; or those of an image.
+
+    An image of one part has kernels that are no op's, and others where its lists keep their sizes.
+    """
     found: set[str] = set()
     start = triton_launch._start
 
@@ -88,9 +95,15 @@ def launches_of(op: str) -> tuple[str, ...]:
         found.add(describe(kernel, arguments, constants))
         start(kernel, programs, arguments, constants)
 
-    case = CASES[op]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(triton_launch, "_start", record)
+        if op == IMAGE:
+            sizes, scene, cameras = ListSizes(), scene_of(placed(bumpy(1))), oblique_cameras(2, 18)
+            for scope in (sizes.found, sizes.kept):
+                with scope():
+                    render(scene, cameras, backend="triton")
+            return tuple(sorted(found))
+        case = CASES[op]
         for problem in case.problems_for("triton").values():
             arguments = problem(torch.float32, 0)
             leaves = case.leaves(arguments)
@@ -100,7 +113,7 @@ def launches_of(op: str) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-@pytest.mark.parametrize("op", CASES)
+@pytest.mark.parametrize("op", [*CASES, IMAGE])
 @pytest.mark.parametrize("capability", TARGETS)
 def test_every_kernel_compiles(op: str, capability: int, compiler: subprocess.Popen[str]) -> None:
     assert compiler.stdin is not None and compiler.stdout is not None

@@ -13,6 +13,8 @@ WIDE = {
     "diffrender.ops.silhouettes.triton_cuda": {"BLOCK": 8192},
     "diffrender.ops.intersections.triton_cuda": {"BLOCK": 65536},
     "diffrender.ops.supersample_silhouettes.triton_cuda": {"BLOCK": 4096},
+    "diffrender.ops.supersample_silhouettes.cut_pixels_triton": {"BLOCK": 4096},
+    "diffrender.render.edge_models.contacts_triton": {"BLOCK": 4096, "WIDE_BLOCK": 4096},
     "diffrender.ops.query_visibility.triton_cuda": {"POINTS": 4096, "BLOCK": 2048},
     "diffrender.ops.blur.triton_cuda": {"BLOCK": 8192},
     "diffrender.ops.sample_shadow_map.triton_cuda": {"BLOCK": 2048},
