@@ -11,11 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from diffrender.errors import DiffrenderError
+
+T = TypeVar("T")
 
 # By how much longer than needed lists are made, and the least by which: what is seen changes from step to step. Long
 # lists are those of all that is seen, which changes little and takes time.
@@ -46,6 +49,7 @@ class ListSizes:
         self._lengths: list[int] = []
         self._limits: Tensor | None = None
         self._counts: list[Tensor] = []
+        self._held: list[Any] = []
         self._wrong: list[Tensor] = []
         self._next = 0
         self.is_kept = False
@@ -58,7 +62,7 @@ class ListSizes:
     @contextmanager
     def found(self) -> Iterator[None]:
         """Make lists as long as they need to be, and longer ones from now on where they were shorter before."""
-        self.is_kept, self._counts, self._wrong = False, [], []
+        self.is_kept, self._counts, self._wrong, self._held = False, [], [], []
         with _set(self):
             yield
         found = torch.cat(self._counts) if self._counts else None
@@ -71,6 +75,7 @@ class ListSizes:
     def kept(self) -> Iterator[None]:
         """Make lists as long as `found` says."""
         self.is_kept, self._next, self._counts, self._wrong, self.overflow = True, 0, [], [], None
+        self._held = [self._limits]
         with _set(self):
             yield
         if self._next != len(self._lengths):
@@ -89,6 +94,15 @@ class ListSizes:
             raise SizesError("ListSizes: there are more lists than were found; find their sizes again")
         self._next += len(counts)
         return lengths if most is None else [min(length, most) for length in lengths]
+
+    @property
+    def held(self) -> list[Any]:
+        """What was used within the last `kept` and belongs to caches, which may let go of it."""
+        return self._held
+
+    def hold(self, thing: Any) -> None:
+        """Keep a thing while `kept` is what was computed last."""
+        self._held.append(thing)
 
     def tell(self, is_wrong: Tensor) -> None:
         """Note on the device that what is computed is wrong, if it is."""
@@ -116,6 +130,14 @@ def is_kept() -> bool:
     """Return whether the host must not ask the device for anything: within `ListSizes.kept`."""
     sizes = _ACTIVE.get()
     return sizes is not None and sizes.is_kept
+
+
+def hold(thing: T) -> T:
+    """Return a thing out of a cache; what is recorded within `ListSizes` may need it for longer than the cache."""
+    sizes = _ACTIVE.get()
+    if sizes is not None:
+        sizes.hold(thing)
+    return thing
 
 
 def list_lengths(counts: Tensor, most: int | None = None) -> list[int]:

@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from diffrender.derivatives import without_derivatives
 from diffrender.errors import BackendError, ShapeError
-from diffrender.list_sizes import ListSizes
+from diffrender.list_sizes import ListSizes, SizesError
 
 # Each longer than what the last found: what is seen must change much to outgrow it so often at one and the same input.
 MOST_TAPES = 8
@@ -30,13 +32,12 @@ class Recorded:
         and dtypes; it must do the same each time: no randomness of Python's, no branch on values of tensors, nothing
         that waits for the device (`float(tensor)`, `print`, a mesh made anew from texture coordinates: take
         `mesh.with_vertices`). Rendering does not, but of scenes whose parts may pass through one another, of those that
-        move, and shadow maps.
-
+        move, and of shadow maps, normal maps and meshes with creases.
     after: an earlier recording of much the same, which is not called any more: its memory and kernels are taken over.
 
     What is recorded holds its memory: that of one call. It makes lists, of silhouettes for instance, half as long again
     as any call has needed so far; if what is seen outgrows them, the call is recorded again. Gradients must be taken
-    before the next call, and once. On a CPU the function is just called.
+    before the next call, once, and have no derivatives themselves. On a CPU the function is just called.
 
     Raises ShapeError for inputs of other shapes, dtypes or devices than at first, BackendError for gradients of an
     earlier call or taken again, and whatever the function raises. What cannot be recorded is a RuntimeError of PyTorch,
@@ -81,7 +82,7 @@ class Recorded:
             if self._tape is None:
                 if not self._sizes.are_known:
                     self._note(inputs)
-                self._tape, self._former = self._new_tape(inputs), None
+                self._tape = self._new_tape(inputs)
                 self.tapes += 1
             outputs, overflow = self._tape.replay(inputs)
             if overflow is None or not bool(overflow):
@@ -96,10 +97,11 @@ class Recorded:
         self.noted(*inputs)
 
     def _new_tape(self, inputs: Sequence[Tensor]) -> Any:
-        if self._former is not None:
+        former, self._former = self._former, None
+        if former is not None:
             try:
-                return tape_on(self._as_tuple, inputs, self._sizes, self._former)
-            except RuntimeError:  # as when a kernel is not compiled yet
+                return tape_on(self._as_tuple, inputs, self._sizes, former)
+            except RuntimeError:  # as when a kernel of a gradient is not compiled yet
                 pass
         return tape_on(self._as_tuple, inputs, self._sizes, None)
 
@@ -120,6 +122,7 @@ class _Replay(torch.autograd.Function):
         return tuple(copies)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         recorded = ctx.recorded
         if ctx.call != recorded.calls:
@@ -138,26 +141,34 @@ def copies_of(tensors: Sequence[Tensor]) -> list[Tensor]:
     return [each.clone() for each in plain]
 
 
-class _Inputs:
-    """Copies of inputs, at places that stay."""
+class Unwaiting(TorchDispatchMode):
+    """Raises SizesError for what makes the host wait for a device, of which recording would be the end."""
 
-    def __init__(self, inputs: Sequence[Tensor]) -> None:
-        self.tensors = [each.detach().clone().requires_grad_(each.requires_grad) for each in inputs]
-        self._held = [(each, each._version) for each in inputs]
+    WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "_unique", "unique_", "repeat_interleave.T", "equal")
 
-    @without_derivatives()
-    def fill(self, inputs: Sequence[Tensor]) -> None:
-        """Copy what has changed since the last time."""
-        changed = [
-            number
-            for number, (each, (held, version)) in enumerate(zip(inputs, self._held, strict=True))
-            if each is not held or each._version != version
-        ]
-        for is_float in (True, False):
-            own = [n for n in changed if inputs[n].is_floating_point() == is_float]
-            if own:
-                torch._foreach_copy_([self.tensors[n].detach() for n in own], [inputs[n].detach() for n in own])
-        self._held = [(each, each._version) for each in inputs]
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation, if it does not wait."""
+        name, kwargs = func.name().removeprefix("aten::"), kwargs or {}
+        tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+        if any(self.is_watched(each) for each in tensors) and (
+            name.startswith(self.WAITS) or _waits(name, args, kwargs)
+        ):
+            raise SizesError(f"what is computed waits for the device, by {name}")
+        return func(*args, **kwargs)
+
+    def is_watched(self, tensor: Tensor) -> bool:
+        """Return whether to ask something of the tensor is to wait."""
+        return tensor.is_cuda
+
+
+def _waits(name: str, args: Any, kwargs: Any) -> bool:
+    """Return whether an operation looks for what a mask selects, or copies from one device to another."""
+    if name.startswith("index"):
+        is_filled = name.startswith("index_put") and args[2].numel() == 1
+        return not is_filled and any(isinstance(i, Tensor) and i.dtype == torch.bool for i in tree_leaves(args[1:2]))
+    if name.startswith("_to_copy"):
+        return torch.device(kwargs.get("device") or args[0].device).type != args[0].device.type
+    return name.startswith("copy_") and args[0].device.type != args[1].device.type
 
 
 class _CudaTape:
@@ -174,14 +185,15 @@ class _CudaTape:
         sizes: ListSizes,
         former: _CudaTape | None,
     ) -> None:
-        self._inputs = _Inputs(inputs)
+        self._inputs = [each.detach().clone().requires_grad_(each.requires_grad) for each in inputs]
         current, self._stream = torch.cuda.current_stream(inputs[0].device), torch.cuda.Stream(inputs[0].device)
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream), torch.enable_grad():
+            # Compiles what lists of these lengths lead to, and fills caches, which cannot be done while recording; nor
+            # can what waits, after which PyTorch's memory is not in order.
+            with sizes.kept(), Unwaiting():
+                self._outputs = function(*self._inputs)
             if former is None:
-                # Compiles what lists of these lengths lead to, which cannot be done while recording.
-                with sizes.kept():
-                    self._outputs = function(*self._inputs.tensors)
                 self._upstream = [torch.zeros_like(each) if each.requires_grad else None for each in self._outputs]
                 self._gradients()
                 self._pool = torch.cuda.graph_pool_handle()
@@ -192,8 +204,8 @@ class _CudaTape:
             self._graph, self._back = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
             with _recording(self._graph, self._pool):
                 with sizes.kept():
-                    self._outputs = function(*self._inputs.tensors)
-                self._overflow = sizes.overflow
+                    self._outputs = function(*self._inputs)
+                self._overflow, self._held = sizes.overflow, sizes.held
                 self._upstream = [torch.zeros_like(each) if each.requires_grad else None for each in self._outputs]
             with _recording(self._back, self._pool):
                 self._grads = self._gradients()
@@ -203,15 +215,19 @@ class _CudaTape:
 
     def release(self) -> Any:
         """Let go of what was recorded, but for the graphs, which keep its memory from being given back."""
-        del self._inputs, self._outputs, self._upstream, self._grads, self._overflow
+        del self._inputs, self._outputs, self._upstream, self._grads, self._overflow, self._held
         return self._pool
 
     def _gradients(self) -> list[Tensor | None]:
-        return gradients_of(self._outputs, self._inputs.tensors, self._upstream)
+        return gradients_of(self._outputs, self._inputs, self._upstream)
 
     def replay(self, inputs: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Tensor | None]:
         """Return the outputs, at places that stay, and whether they are wrong."""
-        self._inputs.fill(inputs)
+        for is_float in (True, False):
+            pairs = [pair for pair in zip(self._inputs, inputs, strict=True) if pair[1].is_floating_point() == is_float]
+            if pairs:
+                own, given = zip(*((place.detach(), each.detach()) for place, each in pairs), strict=True)
+                torch._foreach_copy_(own, given)
         self._graph.replay()
         return self._outputs, self._overflow
 

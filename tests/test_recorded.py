@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,15 +16,17 @@ from support.stand_in_tape import StandIn
 from support.triangle_soups import INTERPRETED
 from support.wide_programs import widen
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from diffrender import recorded
 from diffrender.errors import BackendError, ShapeError
 from diffrender.list_sizes import ListSizes, SizesError, list_length
 from diffrender.ops import triton_launch
-from diffrender.recorded import Recorded
+from diffrender.ops.rasterize import rasterize
+from diffrender.recorded import Recorded, Unwaiting
+from diffrender.render.edge_model import Visible
 from diffrender.render.edge_models import Antialias, Soft
 from diffrender.render.render import render
+from diffrender.render.scene_triangles import gather_triangles
 from diffrender.scene.lights import Ambient, Directional
 from diffrender.scene.materials import Ggx, Lambert
 from diffrender.scene.mesh import Mesh
@@ -60,15 +62,11 @@ SCENES = {
     "colored": (scene_of(placed(bumpy(1))), Antialias()),
     "lit": (scene_of(placed(bumpy(1), Lambert()), lights={"sky": Ambient(), "sun": Directional()}), Antialias(2)),
     "textured": (textured(), Antialias(2)),
-    "shadowed": (
-        scene_of(placed(bumpy(1), Lambert()), lights={"sun": Directional(shadow=Shadow(0.05, 24)), "sky": Ambient()}),
-        Antialias(2),
-    ),
     "soft": (scene_of(placed(bumpy(1))), Soft(1.5)),
 }
 
 
-SLOW = ("lit", "shadowed", "soft")
+SLOW = ("lit", "soft")
 
 
 @pytest.mark.parametrize(
@@ -106,37 +104,26 @@ def test_images_and_gradients_are_those_of_the_function(name: str, poisoned_memo
                 assert_gradients_agree(gradient.cpu(), correct.cpu(), what=path, relative_l2_at_most=1e-5)
 
 
-class Waits(TorchDispatchMode):
-    """Notes operations for which the host would wait for a GPU; what Triton's interpreter does is not among them."""
+class Watched(Unwaiting):
+    """Watches all tensors but those of Triton's interpreter, which is none of a GPU's business."""
 
-    NAMES = ("_local_scalar_dense", "nonzero", "masked_select", "_unique", "unique_", "repeat_interleave", "equal")
+    is_interpreting = False
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-        self.is_interpreting = False
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.name().removeprefix("aten::")
-        by_mask = name.startswith("index") and any(
-            isinstance(each, Tensor) and each.dtype == torch.bool for each in (args[1] if len(args) > 1 else None) or ()
-        )
-        if not self.is_interpreting and (name.startswith(self.NAMES) or by_mask):
-            self.found.append(name + "".join(traceback.format_stack(limit=9)[:-2]))
-        return func(*args, **(kwargs or {}))
+    def is_watched(self, tensor: Tensor) -> bool:
+        return not self.is_interpreting
 
 
 @pytest.mark.skipif(not INTERPRETED, reason="a GPU that records would refuse")
 @pytest.mark.parametrize("name", ["colored", "lit", "textured"])  # a blur's weights are numbers of the host's
 def test_nothing_waits_for_the_device_where_lists_are_kept(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     scene, edges = SCENES[name]
-    cameras, sizes, waits = oblique_cameras(1, 12), ListSizes(), Waits()
+    cameras, sizes, watched = oblique_cameras(1, 12), ListSizes(), Watched()
     start = triton_launch._start
 
     def interpret(*arguments: Any) -> None:
-        waits.is_interpreting = True
+        watched.is_interpreting = True
         start(*arguments)
-        waits.is_interpreting = False
+        watched.is_interpreting = False
 
     monkeypatch.setattr(triton_launch, "_start", interpret)
     scene = map_tensors(scene, lambda each: each.clone().requires_grad_() if each.is_floating_point() else each)
@@ -149,12 +136,31 @@ def test_nothing_waits_for_the_device_where_lists_are_kept(name: str, monkeypatc
 
     with sizes.found():
         draw()
-    with sizes.kept(), waits:
+    with sizes.kept(), watched:
         draw().sum().backward()
-    assert waits.found == []
-    with waits:  # which would tell
-        bool(scene.background.sum() > 0)
-    assert len(waits.found) == 1
+
+
+@pytest.mark.parametrize(
+    ("ask", "name"),
+    [
+        (lambda values: bool(values.sum() > 0), "_local_scalar_dense"),
+        (lambda values: values[values > 0], "index"),
+        (lambda values: torch.nonzero(values), "nonzero"),
+        (lambda values: torch.equal(values, values + 0), "equal"),
+        (lambda values: values.to("meta"), "_to_copy"),
+    ],
+)
+def test_what_waits_is_told(ask: Callable[[Tensor], object], name: str) -> None:
+    with pytest.raises(SizesError, match=f"waits for the device, by {name}"), Watched():
+        ask(torch.arange(3.0))
+
+
+def test_what_does_not_wait_is_done() -> None:
+    values = torch.arange(3.0)
+    with Watched():
+        values[values > 1] = 0
+        values = values.double().index_add(0, torch.arange(3), torch.ones(3, dtype=torch.float64))
+    assert values.tolist() == [1, 2, 1]
 
 
 def positive_sum(values: Tensor) -> tuple[Tensor, Tensor]:
@@ -190,11 +196,44 @@ def test_gradients_are_taken_once_and_before_the_next_call() -> None:
         replayed(values[1:])
 
 
-def test_a_scene_of_parts_says_that_it_cannot_be_recorded() -> None:
-    scene, cameras = scene_of(placed(bumpy(1)), placed(bumpy(1), scale=0.5)).to(DEVICE), oblique_cameras(1, 12)
-    replayed = Recorded(lambda color: render(scene, cameras.to(DEVICE), backend="triton").rgba * color)
-    with pytest.raises(SizesError, match="parts of a scene"):
+@pytest.mark.parametrize(
+    ("scene", "why"),
+    [
+        (scene_of(placed(bumpy(1)), placed(bumpy(1), scale=0.5)), "parts of a scene"),
+        (scene_of(placed(bumpy(1), Lambert()), lights={"sun": Directional(shadow=Shadow(0.05, 24))}), "shadow maps"),
+    ],
+)
+def test_what_cannot_be_recorded_is_told(scene: Scene, why: str) -> None:
+    scene, cameras = scene.to(DEVICE), oblique_cameras(1, 12).to(DEVICE)
+    replayed = Recorded(lambda color: render(scene, cameras, backend="triton").rgba * color)
+    with pytest.raises(SizesError, match=why):
         replayed(torch.ones((), device=DEVICE))
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="on a GPU memory beyond a list may be another list")
+def test_each_list_that_is_too_short_is_told_and_written_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diffrender.list_sizes.LEAST_SPARE", 0)
+    # A ball in front of itself: a bumpy one hides parts of its own silhouettes.
+    geometry = gather_triangles(scene_of(placed(bumpy(2))))
+    verts_hom, topology = oblique_cameras(1, 16).project(geometry.verts_w), geometry.topology
+    sizes = ListSizes()
+
+    def look() -> Visible:
+        raster = rasterize(verts_hom, topology.faces, 16, 16, backend="triton")
+        return Antialias(2).visible(verts_hom, topology, raster, 1e-3, "triton")
+
+    with sizes.found():
+        look()
+    found = list(sizes._lengths)
+    assert len(found) == 7 and min(found) > 1
+    for number in range(len(found)):
+        sizes._lengths = [1 if n == number else length for n, length in enumerate(found)]
+        sizes._limits = torch.tensor(sizes._lengths)
+        with sizes.kept():
+            visible = look()
+        assert bool(sizes.overflow)
+        n_segments = len(visible.segments.pixel)
+        assert bool((visible.outside.segment <= n_segments).all() & (visible.outside.segment >= 0).all())
 
 
 def test_on_a_cpu_the_function_is_called(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,8 @@ from diffrender.ops.backend import choose_backend
 from diffrender.recorded import Recorded
 from diffrender.render.render import RenderStep
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.quantity_kinds import fields_of, map_tensors
+from diffrender.scene.light import EnvironmentLight, Light
+from diffrender.scene.quantity_kinds import fields_of, map_tensors, named_tensors
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 
@@ -62,17 +63,29 @@ class StepTerms:
     def __call__(
         self, scene: Scene, cameras: Cameras, views: Views, added: Tensor | None, step: int, progress: float
     ) -> Evaluated:
-        """Return the terms of a step; differentiable in scene and cameras."""
+        """Return the terms of a step; differentiable in scene and cameras, once where they are replayed."""
         parts: dict[str, Any] = {"scene": scene, "cameras": cameras, "views": views, "added": added}
+        found = self._noted_or_replayed(parts, step, progress)
+        return self._evaluate(parts, step, self._objective.weights_at(progress)) if found is None else found
+
+    def plain(
+        self, scene: Scene, cameras: Cameras, views: Views, added: Tensor | None, step: int, progress: float
+    ) -> Evaluated:
+        """Return what a call does, never replayed: several gradients may be taken of it."""
+        parts = {"scene": scene, "cameras": cameras, "views": views, "added": added}
+        return self._evaluate(parts, step, self._objective.weights_at(progress))
+
+    def _noted_or_replayed(self, parts: dict[str, Any], step: int, progress: float) -> Evaluated | None:
+        """Return the terms of a step as far as it can be recorded, None if it cannot."""
         is_able = self._edges_at is not None and self.obstacle is None
-        if not is_able or choose_backend(scene.background.device) != "triton":
-            return self._evaluate(parts, step, self._objective.weights_at(progress))
-        parts["views"] = dataclasses.replace(views, boxes=None, files=None)
+        if not is_able or choose_backend(parts["scene"].background.device) != "triton":
+            return None
+        parts = {**parts, "views": dataclasses.replace(parts["views"], boxes=None, files=None)}
         tensors: list[Tensor] = []
         _map_parts(parts, lambda each: tensors.append(each) or each)
         key = (self._edges_at(step), _kind_of(parts))
         if not any(each.requires_grad for each in tensors):
-            return self._evaluate(parts, step, self._objective.weights_at(progress))
+            return None
         self._count(key, parts, step)
         assert self._recorded is not None
         inputs = self._weights_at(progress, tensors[0]), *tensors
@@ -84,8 +97,9 @@ class StepTerms:
                 return self._named(found)
             found = self._replay(self._recorded, inputs)
         except (DiffrenderError, RuntimeError) as error:
+            # What failed goes with the error, before the step is evaluated without it.
             self.obstacle, self._recorded = str(error).partition("\n")[0], None
-            return self._evaluate(parts, step, self._objective.weights_at(progress))
+            return None
         return self._named(found)
 
     def _pays(self) -> bool:
@@ -156,13 +170,23 @@ class StepTerms:
 def _map_parts(parts: Mapping[str, Any], change: Callable[[Tensor], Tensor]) -> dict[str, Any]:
     """Return the parts with `change` applied to the tensors that may differ from step to step.
 
-    Whole numbers of the scene are its faces: a recording serves one mesh.
+    Whole numbers of the scene are its faces: a recording serves one mesh. Lights that are not learned stay what they
+    are, since environments keep what they have prefiltered.
     """
 
     def of_scene(tensor: Tensor) -> Tensor:
         return change(tensor) if tensor.is_floating_point() else tensor
 
-    return {name: map_tensors(part, of_scene if name == "scene" else change) for name, part in parts.items()}
+    mapped = {name: map_tensors(part, change) for name, part in parts.items() if name != "scene"}
+    scene: Scene = parts["scene"]
+    lights = {name: light if _is_fixed(light) else map_tensors(light, of_scene) for name, light in scene.lights.items()}
+    rest = map_tensors(dataclasses.replace(scene, lights={}), of_scene)
+    return {"scene": dataclasses.replace(rest, lights=lights), **mapped}
+
+
+def _is_fixed(light: Light) -> bool:
+    """Return whether a light is an environment that is not learned."""
+    return isinstance(light, EnvironmentLight) and not any(each.requires_grad for _, each in named_tensors(light, ""))
 
 
 def _kind_of(node: Any, in_scene: bool = False) -> object:
@@ -173,6 +197,8 @@ def _kind_of(node: Any, in_scene: bool = False) -> object:
         return node.shape, node.dtype, node.requires_grad
     if isinstance(node, Mapping):
         return tuple((name, _kind_of(part, in_scene or name == "scene")) for name, part in node.items())
+    if isinstance(node, Light) and _is_fixed(node):
+        return id(node)
     if dataclasses.is_dataclass(node):
         parts = fields_of(node).items()
         return type(node), tuple((name, _kind_of(part, in_scene)) for name, part in parts if name != "names")

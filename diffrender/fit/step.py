@@ -150,11 +150,16 @@ class Stepper:
         self._last_good.undo_unfinished()
 
     def _terms_at(self, index: Tensor | None, step: int) -> Terms:
-        return self._evaluate(self._model.values(), index, step).terms
+        # Its gradients may be taken term by term.
+        return self._terms.plain(*self._shown(self._model.values(), index, step), *self._when(step)).terms
 
     def _evaluate(self, values: Mapping[str, Tensor], index: Tensor | None, step: int) -> Evaluated:
         """Render the views of `step` at `index`, None for all, and evaluate the terms."""
-        return self._terms(*self._shown(values, index, step), step, step / self._optimizer.steps)
+        return self._terms(*self._shown(values, index, step), *self._when(step))
+
+    def _when(self, step: int) -> tuple[int, float]:
+        """Return a step and the progress 0..1 of the fit."""
+        return step, step / self._optimizer.steps
 
     def _shown(
         self, values: Mapping[str, Tensor], index: Tensor | None, step: int

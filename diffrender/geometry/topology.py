@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from diffrender.derivatives import constant, on_plain_tensors, plain_property
-from diffrender.list_sizes import is_kept, tell_wrong
+from diffrender.list_sizes import hold, is_kept, tell_wrong
 
 # Of the topologies that are kept for the next mesh of the same faces; the last is kept whatever its size.
 MOST_RECENT = 16
@@ -289,6 +289,7 @@ class _Welded(NamedTuple):
         if is_kept():
             if len(self.vertex):
                 tell_wrong((vertices[self.vertex] != vertices[self.twin]).any())
+            hold(self)
             return True
         return all_coincide(vertices, self.vertex, self.twin) and not any_coincide(vertices, self.alone)
 

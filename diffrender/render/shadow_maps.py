@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffrender.derivatives import constant, has_derivative, on_plain_tensors, without_derivatives
-from diffrender.list_sizes import has_sizes
+from diffrender.list_sizes import SizesError, has_sizes
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.rasterize import Raster, rasterize
 from diffrender.ops.sample_shadow_map import Occluders, sample_shadow_map
@@ -79,6 +79,8 @@ def with_shadows(light: Light, geometry: SceneTriangles, cameras: Cameras, backe
     """Return `light`, with shadow maps of the scene if it casts shadows."""
     if not isinstance(light, PunctualLight) or light.shadow is None:
         return light
+    if has_sizes():
+        raise SizesError("shadow maps ask the device where their lights look")
     vertices = constant(geometry.verts_w)
     low, high = vertices.amin(0), vertices.amax(0)
     center = (low + high) / 2
@@ -116,16 +118,13 @@ def _occluders(
     topology, faces = geometry.topology, geometry.topology.faces
     visible = Antialias(1).visible(verts_hom, topology, raster, cameras.near, backend)
     segments, outside = visible.segments, visible.outside
-    pixel = segments.pixel
-    if has_sizes():  # what is left of the list is in no texel
-        pixel = pixel.where((segments.normal_px != 0).any(1), raster.depth.numel())
-    order = pixel.argsort(stable=True)
+    order = segments.pixel.argsort(stable=True)
     front = _depth_at(verts_hom, faces, visible.segment_view, segments.face, segments.bary)
-    behind = front.new_full((len(front) + 1,), NOTHING)  # see render.jump_across
+    behind = front.new_full(front.shape, NOTHING)
     bary = barycentrics(verts_hom, faces, outside.view, outside.face_id, outside.xy_px, backend=backend)
     behind[outside.segment] = _screen_depth(_depth_at(verts_hom, faces, outside.view, outside.face_id, bary), cameras)
     return Occluders(
-        pixel[order],
+        segments.pixel[order],
         segments.face[order],
         segments.bary[order],
         segments.normal_px[order],

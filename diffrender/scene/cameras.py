@@ -243,6 +243,7 @@ class Cameras:
         """Return the cameras with some of the same values, which are valid: to look at them is to wait for a device."""
         changed = object.__new__(Cameras)
         changed.__dict__.update(self.__dict__, **changes)
+        check_shape("Cameras", "cam_from_world", changed.cam_from_world, ("N", 4, 4))
         return changed
 
     def positions_w(self) -> Tensor:

@@ -59,6 +59,9 @@ class VertexFrames:
 
         A camera is outside if its near plane misses the surface's box; a surface cut open shows backs too.
         """
+        topology = self.mesh.welded_topology if self.joined is None else self.joined.topology
+        if not topology.is_closed:
+            return torch.ones((), dtype=torch.bool, device=self.vertices_w.device)
         forward = constant(cameras.cam_from_world)[:, 2].to(self.vertices_w.dtype)
         is_drawn = forward[:, :3] @ self._box_w.T + forward[:, 3:] > cameras.near
         return ~self.faces_outward | (is_drawn.any(1) & ~is_drawn.all(1)).any()

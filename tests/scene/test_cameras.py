@@ -190,3 +190,8 @@ def test_a_wide_parallel_view_is_projected_as_precisely_as_float32_allows() -> N
         exact = Cameras.parallel(eye.double() * view_height, view_height=view_height, height=1024, width=1024)
         found, expected = (c.project(points.to(c.focal_px.dtype) * view_height)[..., :2] for c in (cameras, exact))
         assert float((found.double() - expected).abs().max()) < 1e-3
+
+
+def test_one_camera_is_no_batch() -> None:
+    with pytest.raises(ShapeError, match=r"cam_from_world must have shape \[N, 4, 4\]"):
+        oblique_cameras(3).select(0)  # type: ignore[arg-type]

@@ -207,3 +207,12 @@ def test_copies_of_a_fixed_map_are_kept():
 def test_maps_of_another_size_are_refused(shape):
     with pytest.raises(ShapeError, match=r"twice as wide as high, and their height a multiple of 16.*resize the map"):
         EnvMap(torch.ones(shape))
+
+
+def test_directions_found_in_inference_mode_may_be_part_of_a_graph_later() -> None:
+    texels = torch.rand(8, 16, 3, requires_grad=True)
+    with torch.inference_mode():
+        map_directions(8, 16, texels)
+    directions, _ = map_directions(8, 16, texels)
+    (texels.reshape(-1, 3) * directions).sum().backward()
+    assert texels.grad is not None and torch.equal(texels.grad.reshape(-1, 3), directions)

@@ -1,12 +1,12 @@
 import pytest
 import torch
 from support.comparators import assert_gradients_agree
-from support.shapes import bumpy, camera_at, flat_camera, square, wavy_sheet
+from support.shapes import bumpy, camera_at, flat_camera, oblique_cameras, square, wavy_sheet
 
 from diffrender.errors import ShapeError
 from diffrender.geometry.primitives import icosphere
 from diffrender.scene.mesh import Mesh
-from diffrender.scene.shading_points import ShadingPoints
+from diffrender.scene.shading_points import ShadingPoints, VertexFrames
 from diffrender.scene.textures.texture import Texture
 
 
@@ -124,3 +124,8 @@ def test_errors():
         surface_of(bumpy(1)).value(Texture(torch.zeros(2, 2, 3)))
     with pytest.raises(ShapeError, match="has no texture coordinates"):
         _ = surface_of(bumpy(1)).uv_footprint
+
+
+def test_a_mesh_without_vertices_shows_backs_as_any_open_one() -> None:
+    nothing = Mesh(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.int64))
+    assert bool(VertexFrames(nothing, nothing.vertices).shows_backs(oblique_cameras()))

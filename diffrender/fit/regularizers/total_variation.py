@@ -10,6 +10,7 @@ from torch import Tensor
 from diffrender.fit.deterministic_reduce import deterministic_mean, deterministic_sum
 from diffrender.fit.regularizers.regularizer_units import SHORTEST, edge_vectors
 from diffrender.geometry.seams import SeamSamples, sample_seams
+from diffrender.list_sizes import hold
 from diffrender.ops.total_variation import total_variation as texel_variation
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.quantity_kinds import SurfaceValue
@@ -43,12 +44,13 @@ class Layouts:
             return None
         height, width = value.texels.shape[:2]
         known = self._found.get(name)
-        # By identity: a mesh whose vertices move keeps its texture coordinates.
-        if known is None or known[0] is not mesh.uvs or known[1] != (height, width):
+        # By identity: a mesh whose vertices move keeps its texture coordinates, and with them their numbers, which a
+        # recording does not copy.
+        if known is None or known[0] is not mesh.uv_faces or known[1] != (height, width):
             seams = sample_seams(mesh.topology, mesh.uvs, mesh.uv_faces, height, width)
-            known = (mesh.uvs, (height, width), Layout(covered_texels(mesh, height, width), seams))
+            known = (mesh.uv_faces, (height, width), Layout(covered_texels(mesh, height, width), seams))
             self._found[name] = known
-        return known[2]
+        return hold(known[2])
 
 
 def total_variation(

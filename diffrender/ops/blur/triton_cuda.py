@@ -9,6 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from diffrender.list_sizes import hold
 from diffrender.ops.triton_launch import launch
 from diffrender.ops.triton_places import places
 
@@ -63,7 +64,7 @@ def backward(grad: Tensor, weights: Tensor) -> Tensor:
 
 
 def _blur(images: Tensor, weights: Tensor, axes: tuple[int, int], transposed: bool) -> Tensor:
-    table = _table(tuple(weights.tolist()), weights.dtype, images.device)
+    table = hold(_table(tuple(weights.tolist()), weights.dtype, images.device))
     for axis in axes:
         images = images.contiguous()
         out, reach = torch.empty_like(images), len(weights) // 2

@@ -174,7 +174,7 @@ def gather(
         count_refined, triton.cdiv(n_refined, BLOCK), refined, key, added_face, count, n_refined, n_pixels, **shared
     )  # fmt: skip
     ends = count.cumsum(0, dtype=number)
-    length = list_length(ends[-1:]) if n_pixels else 0
+    length = list_length(ends[-1:] if n_pixels else ends.new_zeros(1))
     pixel, view, face = (face_id.new_empty(length) for _ in range(3))
     out = (pixel, view, face, offsets.new_empty((length, 2)), offsets.new_empty(length))
     if length:

@@ -14,7 +14,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from diffrender.list_sizes import list_length
+from diffrender.list_sizes import has_sizes, list_length
 from diffrender.ops.rasterize.op import FaceBins
 from diffrender.ops.rasterize.triton_cuda import find_item, load_box
 from diffrender.ops.triton_launch import launch
@@ -148,7 +148,7 @@ def _list_faces(bounds: Tensor, height: int, width: int) -> TileLists:
     pair_counts = bounds.new_empty(n_items, dtype=torch.int64)
     launch(count_tiles, triton.cdiv(n_items, BLOCK), boxes, pair_counts, n_items, BLOCK=BLOCK)
     pair_ends = pair_counts.cumsum(0)
-    n_pairs = list_length(pair_ends[-1:]) if n_items else 0
+    n_pairs = list_length(pair_ends[-1:] if n_items else pair_ends.new_zeros(1))
     counts = bounds.new_zeros(n_views * n_tiles, dtype=torch.int32)
     tile_faces = bounds.new_empty(n_pairs, dtype=torch.int32)
     sizes, programs = (half, n_pairs, n_items, n_faces, tiles_x, n_tiles), triton.cdiv(n_pairs, BLOCK)
@@ -172,7 +172,7 @@ def forward(
 ) -> tuple[Tensor, Tensor]:
     """See op.query_visibility."""
     face_id, depth = view.new_empty(len(view)), xy_px.new_empty(len(view))
-    if len(view) == 0:
+    if len(view) == 0 and not has_sizes():
         return face_id, depth
     lists = tile_lists(bins.bounds, height, width)
     tiles_x, tiles_y = triton.cdiv(width, TILE.value), triton.cdiv(height, TILE.value)

@@ -15,6 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from diffrender.list_sizes import hold
 from diffrender.ops.tangents import count_tangents
 from diffrender.ops.triton_launch import launch, tangents_or
 
@@ -301,7 +302,7 @@ def _inputs(
     """Return what all kernels take: the texels, the levels' places, uv and footprint; and their constants."""
     numbers = 0 if footprint is None else 1 if footprint.dim() == 1 else 4
     constants = {"FOOTPRINT": numbers, "CLAMPS": wrap == "clamp", "CHANNELS": texels.shape[1]}
-    tensors = (texels, _levels(sizes, uv.device), uv, uv if footprint is None else footprint)
+    tensors = (texels, hold(_levels(sizes, uv.device)), uv, uv if footprint is None else footprint)
     return tuple(tensor.contiguous() for tensor in tensors), constants | {"BLOCK": BLOCK, "num_warps": WARPS}
 
 

@@ -226,7 +226,7 @@ def forward(
         STEP=SEGMENT_PX, HAS_JUMPS=jumps is not None, BLOCK=BLOCK, **EXACT,
     )  # fmt: skip
     ends = count.cumsum(0)
-    n_segments = list_length(ends[-1:]) if n_items else 0
+    n_segments = list_length(ends[-1:] if n_items else ends.new_zeros(1))
     item_of, half = edges.new_empty(n_segments), 1 << n_items.bit_length() >> 1
     keep = edges.new_empty(n_segments, dtype=torch.int8)
     launch(
@@ -234,7 +234,7 @@ def forward(
         n_segments, n_items, n_edges, n_verts, *image, MARGIN=HIDDEN_MARGIN, BLOCK=BLOCK, **EXACT,
     )  # fmt: skip
     kept_ends = keep.cumsum(0)
-    n_kept = list_length(kept_ends[-1:], n_segments) if n_segments else 0
+    n_kept = list_length(kept_ends[-1:] if n_segments else kept_ends.new_zeros(1), n_segments)
     pixel, face, edge = (edges.new_empty(n_kept) for _ in range(3))
     bary, normal = verts.new_empty((n_kept, 3)), verts.new_empty((n_kept, 2))
     xy, depth_out = (verts.new_empty(shape, dtype=torch.float64) for shape in ((n_kept, 2), n_kept))

@@ -169,7 +169,7 @@ def weigh_samples(
         count, cut, n_segments, n_pixels, height, width, STEP=SEGMENT_PX, LEAST=LEAST_SLOPE, BLOCK=BLOCK, **EXACT,
     )  # fmt: skip
     ends = (count > 0).cumsum(0, dtype=torch.int32)
-    n_refined = list_length(ends[-1:], n_pixels) if n_pixels else 0
+    n_refined = list_length(ends[-1:] if n_pixels else ends.new_zeros(1), n_pixels)
     pixel, view = (segments.pixel.new_empty(n_refined) for _ in range(2))
     share, sliver_share = offsets.new_empty((n_refined, n_samples)), offsets.new_empty(n_refined)
     sliver_xy = segments.xy_px.new_empty((n_refined, 2))

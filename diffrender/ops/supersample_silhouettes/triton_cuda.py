@@ -115,7 +115,8 @@ def write_visible(
     has_face = tl.load(listed + n_segments + p, p < n_segments, other=0) != 0
     inner = tl.load(ends + n_segments + p, has_face, other=1) - 1 - tl.load(ends + n_segments - 1)
     has_face = has_face & (inner < n_inner)
-    tl.store(segment_out + inner, out, has_face)
+    # One that the other list has no room for is outside of no segment: the caller is told that it is too short.
+    tl.store(segment_out + inner, tl.minimum(out, n_seen.to(tl.int64)), has_face)
     tl.store(view_out + inner, tl.load(view + p, has_face, other=0), has_face)
     tl.store(outside_face_out + inner, tl.load(outside_face + p, has_face, other=0), has_face)
     for i in tl.static_range(2):
@@ -156,7 +157,7 @@ def find_visible_segments(
     )  # fmt: skip
     # Along one axis, on which PyTorch sums ten times as fast as along the longer of two.
     ends = listed.flatten().cumsum(0)
-    n_seen, n_inner = list_lengths(torch.stack([ends[n - 1], ends[-1] - ends[n - 1]]), n) if n else (0, 0)
+    n_seen, n_inner = list_lengths(torch.stack([ends[n - 1], ends[-1] - ends[n - 1]]) if n else view.new_zeros(2), n)
     visible = VisibleSegments(
         view.new_empty(n_seen),
         view.new_empty(n_seen),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffrender.errors import ShapeError
 from diffrender.geometry.topology import Topology
-from diffrender.list_sizes import SizesError, has_sizes
+from diffrender.list_sizes import SizesError, has_sizes, hold
 from diffrender.ops.antialias import VisibleSegments
 from diffrender.ops.intersections import intersections
 from diffrender.ops.query_visibility import query_visibility
@@ -72,7 +72,7 @@ class Antialias(EdgeModel):
             verts_hom,
             topology,
             raster,
-            _offsets(self.samples, verts_hom.dtype, verts_hom.device),
+            hold(_offsets(self.samples, verts_hom.dtype, verts_hom.device)),
             near=near,
             extra_pixels=where_parts_meet(raster.face_id[..., 0], topology) if has_parts else None,
             jumps=jumps,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from diffrender.derivatives import on_plain_tensors
+from diffrender.list_sizes import hold
 
 # Number of even directions; the mean of a cosine lobe over them is accurate to one part in a thousand.
 EVEN_DIRECTIONS = 1024
@@ -36,7 +37,9 @@ def map_directions(height: int, width: int, like: Tensor) -> tuple[Tensor, Tenso
     Row 0 is around +y, the middle of the map is at +x, and +z is to the right of it: the view from inside, upright and
     not mirrored, as in Blender and glTF viewers.
     """
-    return _map_directions(height, width, like.dtype, like.device)
+    # What is computed in inference mode cannot be part of a graph later.
+    find = _map_directions.__wrapped__ if torch.is_inference_mode_enabled() else _map_directions
+    return hold(find(height, width, like.dtype, like.device))
 
 
 @lru_cache(maxsize=8)
