@@ -150,9 +150,8 @@ class Unwaiting(TorchDispatchMode):
         """Run an operation, if it does not wait."""
         name, kwargs = func.name().removeprefix("aten::"), kwargs or {}
         tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
-        if any(self.is_watched(each) for each in tensors) and (
-            name.startswith(self.WAITS) or _waits(name, args, kwargs)
-        ):
+        waits = name.startswith(self.WAITS) or _waits(name, args, kwargs)
+        if waits and any(self.is_watched(each) for each in tensors):
             raise SizesError(f"what is computed waits for the device, by {name}")
         return func(*args, **kwargs)
 
@@ -186,7 +185,9 @@ class _CudaTape:
         former: _CudaTape | None,
     ) -> None:
         self._inputs = [each.detach().clone().requires_grad_(each.requires_grad) for each in inputs]
-        current, self._stream = torch.cuda.current_stream(inputs[0].device), torch.cuda.Stream(inputs[0].device)
+        current = torch.cuda.current_stream(inputs[0].device)
+        # PyTorch gives memory back to the stream that it was taken on.
+        self._stream = torch.cuda.Stream(inputs[0].device) if former is None else former._stream
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream), torch.enable_grad():
             # Compiles what lists of these lengths lead to, and fills caches, which cannot be done while recording; nor
