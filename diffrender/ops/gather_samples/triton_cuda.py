@@ -137,7 +137,7 @@ def forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """See op.gather_samples."""
     refined = refined.contiguous()
-    row = torch.searchsorted(refined, added.pixel)
+    row = torch.searchsorted(refined, added.pixel.contiguous())
     face, xy, weight = (
         refined.new_full((len(refined),), -1),
         share.new_zeros(len(refined), 2),
