@@ -69,7 +69,7 @@ class ListSizes:
         room = [] if found is None else [_with_spare(length) for length in found.tolist()]
         alike = len(room) == len(self._lengths)
         self._lengths = [max(pair) for pair in zip(room, self._lengths, strict=True)] if alike else room
-        self._limits = torch.zeros(0) if found is None else found.new_tensor(self._lengths)
+        self._limits = torch.zeros(0, device="cpu") if found is None else found.new_tensor(self._lengths)
 
     @contextmanager
     def kept(self) -> Iterator[None]:

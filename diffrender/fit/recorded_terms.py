@@ -66,7 +66,7 @@ class StepTerms:
         """Return the terms of a step; differentiable in scene and cameras, once where they are replayed."""
         parts: dict[str, Any] = {"scene": scene, "cameras": cameras, "views": views, "added": added}
         found = self._noted_or_replayed(parts, step, progress)
-        return self._evaluate(parts, step, self._objective.weights_at(progress)) if found is None else found
+        return self.plain(scene, cameras, views, added, step, progress) if found is None else found
 
     def plain(
         self, scene: Scene, cameras: Cameras, views: Views, added: Tensor | None, step: int, progress: float
