@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from threading import Timer
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,10 @@ LEAST_PADDING = 2
 # xatlas pads each chart, so that two charts are twice as far apart; but it meets the requested size only roughly (by up
 # to a third), and the charts are then scaled to it. The tests confirm that this fraction of the padding is enough.
 SPACING = 0.75
+# How long an atlas outlives its use. Its destructor wakes xatlas' threads without holding their lock: one that is about
+# to fall asleep misses that, and is then waited for forever, with the GIL (once in thousands of meshes of 80 faces).
+# Threads that have had this time are asleep, and do wake.
+REST_SECONDS = 0.25
 
 
 class UvLayout(NamedTuple):
@@ -60,10 +65,15 @@ def unwrap(vertices: Tensor, faces: Tensor, resolution: int, padding: int | None
     import xatlas
 
     atlas = xatlas.Atlas()
-    atlas.add_mesh(_normalize_scale(vertices, faces), faces.cpu().numpy().astype(np.uint32))
     options = xatlas.PackOptions()
     options.resolution, options.padding = resolution, math.ceil(SPACING * padding)
-    atlas.generate(xatlas.ChartOptions(), options)
+    try:
+        atlas.add_mesh(_normalize_scale(vertices, faces), faces.cpu().numpy().astype(np.uint32))
+        atlas.generate(xatlas.ChartOptions(), options)
+    finally:
+        last_use = Timer(REST_SECONDS, [atlas].clear)
+        last_use.daemon = True
+        last_use.start()
     source, uv_faces, uvs = atlas[0]
     assert np.array_equal(source[uv_faces], faces.cpu().numpy())
     uvs = np.nan_to_num(uvs)  # for a mesh without area

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import time
+import weakref
+
 import numpy as np
 import pytest
 import torch
+import xatlas
 from scipy.ndimage import distance_transform_edt
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
@@ -10,7 +14,7 @@ from torch import Tensor
 
 from diffrender.errors import ShapeError
 from diffrender.geometry.primitives import Triangles, box, bumpy_sphere, torus
-from diffrender.geometry.unwrap import UvLayout, default_padding, unwrap
+from diffrender.geometry.unwrap import REST_SECONDS, UvLayout, default_padding, unwrap
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.texel_to_surface import texel_map
 
@@ -110,3 +114,22 @@ def test_mistakes_are_named() -> None:
             unwrap(*arguments)
     with pytest.raises(ShapeError, match="texel_map: the mesh has no texture coordinates"):
         texel_map(Mesh(*Triangles(vertices, faces)), 8, 8)
+
+
+def test_an_atlas_is_destroyed_when_its_threads_have_come_to_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, its destructor would now and then wait forever for one of them (see REST_SECONDS)."""
+    made: list[weakref.ref[xatlas.Atlas]] = []
+
+    def atlas_of() -> xatlas.Atlas:
+        atlas = original()
+        made.append(weakref.ref(atlas))
+        return atlas
+
+    original = xatlas.Atlas
+    monkeypatch.setattr(xatlas, "Atlas", atlas_of)
+    started = time.monotonic()
+    unwrap(MESHES["box"].vertices, MESHES["box"].faces, 64)
+    while made[0]() is not None:
+        assert time.monotonic() < started + 60, "the atlas is never destroyed"
+        time.sleep(0.01)
+    assert time.monotonic() > started + REST_SECONDS
