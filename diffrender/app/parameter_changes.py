@@ -117,9 +117,9 @@ def _find_reunwrapped_textures(setup: FitSetup, result: FitResult) -> set[str]:
         name = ParameterPath.parse(setup.model.full_path(path)).name
         before, after = (scene.objects[name] for scene in (setup.scene, result.scene))
         uvs = [item.mesh.uvs for item in (before, after)]
-        if uvs[0] is None or uvs[1] is None or torch.equal(uvs[0].cpu(), uvs[1].cpu()):
+        if uvs[1] is None or (uvs[0] is not None and torch.equal(uvs[0].cpu(), uvs[1].cpu())):
             continue
-        paths |= {str(ParameterPath.material(name, field)) for field in textures_of(before.material)}
+        paths |= {str(ParameterPath.material(name, field)) for field in textures_of(after.material)}
     return paths
 
 

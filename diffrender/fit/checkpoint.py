@@ -19,6 +19,7 @@ from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.quantity_kinds import fields_of, textures_of, vertex_fields_of
+from diffrender.scene.textures.texture import Texture
 
 FORMAT = 5
 
@@ -110,5 +111,8 @@ def _mesh_state(item: Object) -> dict[str, Any]:
 
 def _object_with(item: Object, state: dict[str, Any]) -> Object:
     had = textures_of(item.material)
-    textures = {name: dataclasses.replace(had[name], texels=texels) for name, texels in state["textures"].items()}
+    textures = {
+        name: dataclasses.replace(had[name], texels=texels) if name in had else Texture(texels)
+        for name, texels in state["textures"].items()
+    }
     return item.with_values(state["fields"] | textures, Mesh(**state["mesh"]))

@@ -132,7 +132,7 @@ class SceneModel(nn.Module):
         return dataclasses.replace(template, parametrizations={**template.parametrizations, **bound})
 
     def with_objects(self, template: SceneTemplate, items: Mapping[str, Object]) -> SceneTemplate:
-        """Return `template` with objects replaced by `items`, by name, which have other meshes; the model is kept.
+        """Return `template` with objects replaced by `items`, by name: other meshes, other textures; the model is kept.
 
         All learned parts of a surface must be replaced together.
         """
@@ -142,7 +142,12 @@ class SceneModel(nn.Module):
         if changed & joined.keys():
             found = {next(iter(each.index)): each for each in join_vertices(scene, list(self._leaders))}
             joined |= {path: each for path, each in found.items() if path in changed}
-        return self._bind(SceneTemplate(scene, template.parametrizations, joined), changed)
+        of_materials = {
+            path: method.resized(get_value(scene, self._initial_cameras, path))
+            for path, method in self._methods.items()
+            if (parts := ParameterPath.parse(path)).part == "material" and parts.name in items
+        }
+        return self._bind(SceneTemplate(scene, {**template.parametrizations, **of_materials}, joined), changed)
 
     @property
     def template(self) -> SceneTemplate:

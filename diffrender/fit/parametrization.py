@@ -36,6 +36,10 @@ class Parametrization(ABC):
         """Return the parametrisation of what starts at `value`: itself, unless latents are changes of that."""
         return self
 
+    def resized(self, value: Tensor) -> Parametrization:
+        """Return the parametrisation of values of the shape of `value`: itself, unless it depends on that."""
+        return self
+
     @abstractmethod
     def value_of(self, latent: Tensor) -> Tensor:
         """Return the value of `latent`; differentiable."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -37,6 +38,7 @@ class Remeshing:
         mesh has a quarter of `most_faces` before.
     unwrap: whether an object with textures is unwrapped again after the last remeshing, since the initial layout is
         stretched on the new shape.
+    texture_sides: by path, the texels along each side of the textures that values of vertices become then.
     """
 
     shortest: float
@@ -54,6 +56,7 @@ class Remeshing:
     most_faces: int = 100_000
     subdivide: bool = False
     unwrap: bool = False
+    texture_sides: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 < self.shortest <= self.longest < math.inf:

@@ -43,6 +43,7 @@ from diffrender.setup.edges import build_edge_schedule, fill_edges
 from diffrender.setup.exposure import with_learned_blur, with_learned_gains
 from diffrender.setup.lens import with_learned_distortion, with_lens_of
 from diffrender.setup.local_origin import ZERO, Origin, shift_positions
+from diffrender.setup.material_inputs import later_textures
 from diffrender.setup.objective import build_terms, fill_loss
 from diffrender.setup.parameters import (
     build_method,
@@ -162,8 +163,9 @@ def build_fit(config: FitConfig) -> FitSetup:
     if factor < 1 and has_rates:
         reason = f"the start has {start_db:.1f} dB already: usual rates of meshes and materials times {factor:.2g}"
         chosen = chosen._replace(reasons={**chosen.reasons, "optimize": reason})
+    later = later_textures(config.all_objects())
     parameters = fill_parameters(config, scene, fit_views.cameras, region.radius, chosen.shape, chosen.color, factor)
-    loss = fill_loss(config.loss, parameters, scene, fit_views)
+    loss = fill_loss(config.loss, parameters, scene, fit_views, later)
     off = {path: None for path, options in config.optimize.written().items() if options is None}
     if not has_rates:
         parameters = {path: without_rates(options, config.optimize, path) for path, options in parameters.items()}
@@ -179,7 +181,8 @@ def build_fit(config: FitConfig) -> FitSetup:
     )
 
     methods = {
-        path: build_method(path, parameters, scene, fit_views.cameras, region, ranges_of(config)) for path in parameters
+        path: build_method(path, parameters, scene, fit_views.cameras, region, ranges_of(config), later)
+        for path in parameters
     }
     edge_schedule = build_edge_schedule(edges)
     starts = [0 if has_rates else options.start or 0 for options in parameters.values()]
@@ -194,8 +197,9 @@ def build_fit(config: FitConfig) -> FitSetup:
     objective = Objective(tuple(build_terms(loss, model.initial_template.scene)))
     objective.check(fit_views)
     param_settings = {path: build_param_settings(options) for path, options in parameters.items()}
+    remeshing = build_remeshing(config.all_objects(), parameters, scene, fit_views.cameras)
     optimizer = (
-        FitOptimizer(model, param_settings, optimize.steps, build_remeshing(parameters, scene, fit_views.cameras))
+        FitOptimizer(model, param_settings, optimize.steps, remeshing)
         if has_rates
         else LevenbergMarquardt(model, param_settings, optimize.steps)
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from diffrender.config.options.material_inputs import Pattern, PerVertex, TextureOf
+from diffrender.config.options.objects import ObjectOptions
 from diffrender.errors import ConfigError
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.imaging.inpaint import fill_nearest
@@ -18,6 +19,7 @@ from diffrender.readers.images.high_bit_depth import LINEAR_SUFFIXES
 from diffrender.readers.images.image import read_image
 from diffrender.readers.mesh_data import MeshData, with_mesh
 from diffrender.scene.mesh import Mesh
+from diffrender.scene.parameter_paths import ParameterPath
 from diffrender.scene.quantity_kinds import NORMAL, Kind, SurfaceValue
 from diffrender.scene.textures.bake import bake_to_texture, unwrap_mesh
 from diffrender.scene.textures.texel_to_surface import texel_map
@@ -51,7 +53,9 @@ def with_layout(data: MeshData, options: Mapping[str, Any], where: str) -> MeshD
     Textures of the mesh file are transferred to the new layout. Raises ConfigError for an image file on a mesh without
     texture coordinates, or whose texture coordinates would be replaced.
     """
-    textures = {name: option for name, option in options.items() if isinstance(option, TextureOf)}
+    textures = {
+        name: option for name, option in options.items() if isinstance(option, TextureOf) and not option.from_vertices
+    }
     unwrapped = [
         texture for texture in textures.values() if texture.unwrap or (texture.unwrap is None and data.mesh.uvs is None)
     ]
@@ -74,6 +78,16 @@ def with_layout(data: MeshData, options: Mapping[str, Any], where: str) -> MeshD
     return with_mesh(data, mesh)
 
 
+def later_textures(objects: Iterable[ObjectOptions]) -> dict[str, int]:
+    """Return the texels along each side of textures that are learned at vertices first, by canonical path."""
+    return {
+        str(ParameterPath.material(item.name, field)): form.resolution
+        for item in objects
+        for field, form in dict(item.material or ()).items()
+        if isinstance(form, TextureOf) and form.from_vertices
+    }
+
+
 def build_value(name: str, kind: Kind, options: Any, data: MeshData, where: str) -> SurfaceValue:
     """Build the quantity `name` of a material on the mesh of `data`, as `options` describe it."""
     if options == "own":
@@ -91,6 +105,8 @@ def build_value(name: str, kind: Kind, options: Any, data: MeshData, where: str)
     if isinstance(texture, str) and texture != "flat":
         return _read_texture(kind, texture)
     texel = _row(FLAT if texture == "flat" else texture)
+    if options.from_vertices:
+        return texel.repeat(data.mesh.n_vertices, 1)
     return Texture(texel.repeat(options.resolution, options.resolution, 1))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from diffrender.config.options.losses import (
     ColorSmoothnessOptions,
@@ -47,13 +47,17 @@ FINISHES = (COLOR, SHARE, NUMBER)
 
 
 def fill_loss(
-    loss: LossOptions | None, parameters: Mapping[str, ParameterOptions], scene: Scene, views: Views
+    loss: LossOptions | None,
+    parameters: Mapping[str, ParameterOptions],
+    scene: Scene,
+    views: Views,
+    later: Collection[str] = (),
 ) -> LossOptions:
     """Return the default loss, with what `loss` says of its terms instead; null removes one.
 
-    Raises ConfigError if no term is left.
+    later: the paths of values of vertices that become textures. Raises ConfigError if no term is left.
     """
-    filled = default_loss(parameters, scene, views, compares_normals=loss is not None and loss.normal is not None)
+    filled = default_loss(parameters, scene, views, loss is not None and loss.normal is not None, later)
     if loss is not None:
         names = sorted(loss.model_fields_set)
         filled = filled.model_copy(update={name: _fill(getattr(loss, name), getattr(filled, name)) for name in names})
@@ -76,14 +80,19 @@ def _is_on(term: TermOptions | None) -> bool:
 
 
 def default_loss(
-    parameters: Mapping[str, ParameterOptions], scene: Scene, views: Views, compares_normals: bool = False
+    parameters: Mapping[str, ParameterOptions],
+    scene: Scene,
+    views: Views,
+    compares_normals: bool = False,
+    later: Collection[str] = (),
 ) -> LossOptions:
     """Return the loss of a scene file without `loss:`.
 
     parameters: what is learned of `scene`. Vertices that their method keeps smooth need little regularisation, and
         remeshed ones more, above all where images show normals: in light, or if images of normals are compared. If a
         material is learned beyond its colour, or a colour together with the light, many solutions look the same, and
-        priors prefer the simple ones. views: the more, the less what they do not show is left to smoothness.
+        priors prefer the simple ones. views: the more, the less what they do not show is left to smoothness. later: the
+        paths of values of vertices that become textures.
     """
     share = min(max((len(views) - VIEWS_OF_PRIORS) / (MANY_VIEWS - VIEWS_OF_PRIORS), 0.0), 1.0)
     doubt = 1 - share * (1 - PART_OF_PRIORS)
@@ -96,7 +105,10 @@ def default_loss(
     shapes = [options for path, options in parameters.items() if paths[path].is_vertices]
     color = ColorSmoothnessOptions(weight=SMOOTHNESS) if learns_color and learns_finish else None
     if color is None and learns_color and any(options.remesh is not None for options in shapes):
-        is_texture = any(isinstance(item.material.base_color, Texture) for item in scene.objects.values())
+        is_texture = any(
+            isinstance(item.material.base_color, Texture) or str(ParameterPath.material(name, "base_color")) in later
+            for name, item in scene.objects.items()
+        )
         color = ColorSmoothnessOptions(weight=doubt * SMOOTHNESS_OF_TEXTURES, relative=True) if is_texture else None
     mask = MaskLossOptions(weight=MASK_WITH_BLUR) if BLUR in parameters else MaskLossOptions()
     priors = LossOptions(

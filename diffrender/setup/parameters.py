@@ -36,8 +36,9 @@ from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations import PARAMETRIZATIONS
 from diffrender.fit.parametrizations.bounded import Bounded
 from diffrender.fit.parametrizations.camera_poses import CameraPoses
-from diffrender.fit.parametrizations.coarse_to_fine import CoarseToFine, is_image, most_levels
+from diffrender.fit.parametrizations.coarse_to_fine import CoarseToFine, most_levels
 from diffrender.fit.parametrizations.large_steps import LargeSteps
+from diffrender.fit.parametrizations.later_texels import LaterTexels
 from diffrender.fit.parametrizations.pose import Pose
 from diffrender.fit.parametrizations.shared import SharedFactor, SharedRows, SharedShift
 from diffrender.geometry.spd_solver import choose_solver
@@ -47,6 +48,7 @@ from diffrender.scene.quantity_kinds import PARAMETER, POSITION, VERTICES, Kind
 from diffrender.scene.scene import Scene
 from diffrender.setup.best_defaults import DECAY, DECAYING
 from diffrender.setup.exposure import BLUR
+from diffrender.setup.material_inputs import later_textures
 from diffrender.setup.region import Region
 from diffrender.setup.remeshing import fill_remesh, fill_unwrap
 from diffrender.setup.scene import constructor_options
@@ -111,6 +113,7 @@ def fill_parameters(
     is_late &= not any(isinstance(item.mesh, VisualHullMesh) for item in config.all_objects())
     full_paths = {path: canonical_path(scene, cameras, path) for path in parameters}
     joined = {at: each for each in join_vertices(scene, list(full_paths.values())) for at in each.index}
+    later = {path: (side, side, 0) for path, side in later_textures(config.all_objects()).items()}
     for path, options in parameters.items():
         full = full_paths[path]
         # Parts of one surface are learned as one mesh, by defaults of the whole.
@@ -139,7 +142,7 @@ def fill_parameters(
             "lr": options.lr or rate,
             "optimizer": options.optimizer or ("vector_adam" if in_edges else PARAMETRIZATIONS[method].optimizer),
             "betas": options.betas or (BETAS_IN_EDGES if in_edges else BETAS),
-            "levels": _fill_levels(path, options.levels, value),
+            "levels": _fill_levels(path, options.levels, later.get(full, value.shape)),
             **_fill_large_steps(options, method, value),
         }
         if options.remesh is not None:
@@ -196,20 +199,20 @@ def _with_defaults(
     return added | learned
 
 
-def _fill_levels(path: str, levels: int | None, value: Tensor) -> int | None:
-    """Return the number of coarser levels to learn of an image [H, W, C]; None if `value` is not an image.
+def _fill_levels(path: str, levels: int | None, shape: Sequence[int]) -> int | None:
+    """Return the number of coarser levels to learn of an image of `shape` [H, W, C]; None for any other shape.
 
     Raises ConfigError if `levels` is given for a value that is not an image, or is above what its size allows.
     """
-    if not is_image(value):
+    if len(shape) != 3:
         if levels:
             # Only known once files are read: `own` may be a texture or vertex colours.
             raise ConfigError(
                 f"optimize.{path}: levels only applies to textures and environment maps, but the value has shape"
-                f" {list(value.shape)}; remove levels"
+                f" {list(shape)}; remove levels"
             )
         return None
-    height, width = value.shape[:2]
+    height, width = shape[:2]
     most = most_levels(height, width, 1)
     if levels is not None and levels > most:
         raise ConfigError(
@@ -258,10 +261,12 @@ def build_method(
     cameras: Cameras,
     region: Region,
     ranges: Mapping[str, tuple[float, float]] | None = None,
+    later: Mapping[str, int] | None = None,
 ) -> Parametrization:
     """Build the parametrisation of the value at `path`, one of the filled-in `parameters`.
 
-    region: where the objects are. ranges: of values that are bounded, by path.
+    region: where the objects are. ranges: of values that are bounded, by path. later: texels along each side of the
+        textures that values of vertices become, by canonical path.
     Raises ConfigError for the pose of a single camera, if the shape is learned as well.
     """
     options, value = parameters[path], get_value(scene, cameras, path)
@@ -283,9 +288,10 @@ def build_method(
     inner = _build_inner_method(options, region.radius)
     if not options.levels:
         return inner
-    return CoarseToFine(
-        inner, value.shape[0], value.shape[1], options.levels, closed=ParameterPath.parse(path).root == "lights"
-    )
+    side = (later or {}).get(canonical_path(scene, cameras, path))
+    height, width = value.shape[:2] if side is None else (side, side)
+    image = CoarseToFine(inner, height, width, options.levels, closed=ParameterPath.parse(path).root == "lights")
+    return image if side is None else LaterTexels(inner, image)
 
 
 def _moves_as_a_whole(scene: Scene, cameras: Cameras, paths: Iterable[str]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
@@ -18,8 +18,9 @@ from diffrender.fit.remeshing_policy import Remeshing
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import ParameterPath, canonical_path
-from diffrender.scene.quantity_kinds import textures_of
+from diffrender.scene.quantity_kinds import kinds_of, textures_of
 from diffrender.scene.scene import Scene
+from diffrender.setup.material_inputs import later_textures
 from diffrender.setup.scene import constructor_options
 
 
@@ -57,7 +58,14 @@ def fill_unwrap(
         the fit.
     Raises ConfigError if unwrapping is requested where there are no textures.
     """
-    if options.unwrap and not any(textures_of(item.material) for item, _ in parts):
+    sides = later_textures(written for _, written in parts)
+    textures = [
+        (written, field)
+        for item, written in parts
+        for field in kinds_of(item.material)
+        if field in textures_of(item.material) or str(ParameterPath.material(written.name, field)) in sides
+    ]
+    if options.unwrap and not textures:
         raise ConfigError(
             f"optimize.{path}.remesh.unwrap: the object has no textures, so it needs no texture coordinates; remove"
             " `unwrap`"
@@ -66,11 +74,10 @@ def fill_unwrap(
         return options
     ends = options.when != "continuous" or (options.stop is not None and options.stop < steps)
     made_here = []
-    for item, written in parts:
-        for name in textures_of(item.material):
-            form = getattr(written.material, name, None)
-            is_ours = isinstance(form, TextureOf) and form.unwrap is None and not isinstance(written.mesh, FileMesh)
-            made_here.append(is_ours or (isinstance(form, TextureOf) and bool(form.unwrap)))
+    for written, field in textures:
+        form = getattr(written.material, field, None)
+        is_ours = isinstance(form, TextureOf) and form.unwrap is None and not isinstance(written.mesh, FileMesh)
+        made_here.append(is_ours or (isinstance(form, TextureOf) and bool(form.unwrap or form.from_vertices)))
     return options.model_copy(update={"unwrap": bool(ends and made_here and all(made_here))})
 
 
@@ -80,23 +87,30 @@ def pixel_width_w(item: Object, cameras: Cameras) -> float:
         return float(cameras.pixel_size(item.vertices_w().mean(0, keepdim=True)).median())
 
 
-def build_remeshing(parameters: Mapping[str, ParameterOptions], scene: Scene, cameras: Cameras) -> dict[str, Remeshing]:
+def build_remeshing(
+    objects: Iterable[ObjectOptions], parameters: Mapping[str, ParameterOptions], scene: Scene, cameras: Cameras
+) -> dict[str, Remeshing]:
     """Return the remeshing policy of each object by the path of its vertices, from filled-in options.
 
-    Raises ConfigError if an initial mesh cannot be remeshed.
+    objects: of the scene file. Raises ConfigError if an initial mesh cannot be remeshed, or values of vertices never
+    become the texture that they should.
     """
-    remeshing = {}
+    remeshing, sides = {}, later_textures(objects)
     full_paths = {path: canonical_path(scene, cameras, path) for path in parameters}
-    joined = {at: each.mesh for each in join_vertices(scene, list(full_paths.values())) for at in each.index}
+    joined = {at: each for each in join_vertices(scene, list(full_paths.values())) for at in each.index}
     for path, options in parameters.items():
         if options.remesh is None:
             continue
-        name = ParameterPath.parse(full_paths[path]).name
+        full = full_paths[path]
         fields = constructor_options(options.remesh, "when")
+        if options.remesh.unwrap:
+            names = {ParameterPath.parse(at).name for at in (joined[full].index if full in joined else [full])}
+            own = {at for at in sides if ParameterPath.parse(at).name in names}
+            fields["texture_sides"] = {at: sides.pop(at) for at in own}
         if options.remesh.when != "continuous":
             fields |= {"at": tuple(options.remesh.when), "every": 1}
         remeshing[path] = Remeshing(**fields)
-        mesh = joined.get(full_paths[path], scene.objects[name].mesh)
+        mesh = joined[full].mesh if full in joined else scene.objects[ParameterPath.parse(full).name].mesh
         try:
             policy, lengths = remeshing[path], remeshing[path].first_lengths(mesh)
             remesh_with_attributes(mesh, {}, lengths * policy.stretch(mesh, lengths), 1, policy.most_remeshed)
@@ -104,4 +118,9 @@ def build_remeshing(parameters: Mapping[str, ParameterOptions], scene: Scene, ca
             raise ConfigError(
                 f"optimize.{path}.remesh: the initial mesh cannot be remeshed: {error}; or remove `remesh`"
             ) from error
+    for path in sides:
+        raise ConfigError(
+            f"{path}.from_vertices: nothing makes this a texture: its object is not unwrapped after its last remeshing;"
+            " remove it, or give `optimize.mesh.vertices` a `remesh` that ends before the fit"
+        )
     return remeshing

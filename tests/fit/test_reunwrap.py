@@ -11,6 +11,7 @@ from diffrender.fit.checkpoint import load_checkpoint, save_checkpoint
 from diffrender.fit.model import SceneModel
 from diffrender.fit.optimizer.fit_optimizer import FitOptimizer, ParamSettings
 from diffrender.fit.parametrizations.coarse_to_fine import CoarseToFine
+from diffrender.fit.parametrizations.later_texels import LaterTexels
 from diffrender.fit.parametrizations.unit_interval import UnitInterval
 from diffrender.fit.reach import Reach
 from diffrender.fit.regularizers.color_smoothness import ColorSmoothness
@@ -20,6 +21,7 @@ from diffrender.fit.remeshing_policy import Remeshing
 from diffrender.scene.materials import Ggx, Lambert
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
+from diffrender.scene.quantity_kinds import textures_of
 from diffrender.scene.scene import Scene
 from diffrender.scene.textures.bake import bake_to_texture, unwrap_mesh
 from diffrender.scene.textures.texel_to_surface import texel_map
@@ -28,6 +30,9 @@ from diffrender.scene.textures.texture import Texture
 VERTICES, COLOR = "objects.it.mesh.vertices", "objects.it.material.base_color"
 STEPS = 6
 TWICE = Remeshing(0.12, 0.2, at=(2, 4), gain=0.0, unwrap=True)
+
+
+LATER = replace(TWICE, texture_sides={COLOR: 256})
 
 
 def start() -> Object:
@@ -106,17 +111,48 @@ def test_what_gutters_have_learned_does_not_come_along():
     assert float(((first - second).abs() > 0.1).float().mean()) < 0.01
 
 
-def test_a_fit_goes_on_from_a_checkpoint_in_the_new_layout(tmp_path):
-    model, optimizer = problem()
-    steps(model, optimizer, 0, 4, size=1e-3)
-    save_checkpoint(tmp_path / "a.pt", model, optimizer, 4)
-    other, resumed = problem()
-    assert load_checkpoint(tmp_path / "a.pt", other, resumed) == 4
+def at_vertices(remeshing=LATER):
+    """The same shape with a colour per vertex, and nothing else, that becomes a texture."""
+    mesh = bumpy(2)
+    scene = Scene({"it": Object(mesh, Lambert(smooth_colors(mesh.vertices) * 0.5 + 0.25))}, {})
+    method = LaterTexels(UnitInterval(), CoarseToFine(UnitInterval(), 256, 256, 5))
+    model = SceneModel(scene, blob_cameras(), {"mesh.vertices": "identity", "material.base_color": method})
+    rates = {"mesh.vertices": ParamSettings(0.02), "material.base_color": ParamSettings(0.05)}
+    return model, FitOptimizer(model, rates, STEPS, {"mesh.vertices": remeshing})
+
+
+def test_colours_of_vertices_become_a_texture_that_shows_the_same():
+    (model, optimizer), (other, plain) = at_vertices(), at_vertices(replace(TWICE, unwrap=False))
+    for each in ((model, optimizer), (other, plain)):
+        steps(*each, 0, 3, size=1e-3)
+    assert isinstance(item_of(model).material.base_color, torch.Tensor)  # one remeshing is left
+    for each in ((model, optimizer), (other, plain)):
+        steps(*each, 3, 4, size=1e-3)
+    new, old = item_of(model), item_of(other)
+    assert torch.equal(new.mesh.vertices, old.mesh.vertices) and torch.equal(new.mesh.faces, old.mesh.faces)
+    texture, colors = new.material.base_color, old.material.base_color
+    assert isinstance(texture, Texture) and texture.texels.shape == (256, 256, 3)
+    bary = torch.rand(old.mesh.n_faces, 3, generator=torch.Generator().manual_seed(0))
+    wanted = (colors[old.mesh.faces] * (bary / bary.sum(1, keepdim=True))[:, :, None]).sum(1)
+    assert float((shown(new, texture) - wanted).abs().mean()) < 0.002
+    assert len(model.latents[COLOR]) > 256 * 256 and optimizer.moments[COLOR].rows()[0].abs().max() == 0
+    steps(model, optimizer, 4, 6, size=1e-3)
+    assert not torch.equal(item_of(model).material.base_color.texels, texture.texels)
+
+
+@pytest.mark.parametrize("done", [2, 4])
+@pytest.mark.parametrize("make", [problem, at_vertices])
+def test_a_fit_goes_on_from_a_checkpoint_in_the_new_layout(tmp_path, make, done):
+    model, optimizer = make()
+    steps(model, optimizer, 0, done, size=1e-3)
+    save_checkpoint(tmp_path / "a.pt", model, optimizer, done)
+    other, resumed = make()
+    assert load_checkpoint(tmp_path / "a.pt", other, resumed) == done
     for each in ((model, optimizer), (other, resumed)):
-        steps(*each, 4, STEPS, size=1e-3)
+        steps(*each, done, STEPS, size=1e-3)
     first, second = item_of(model), item_of(other)
     assert torch.equal(first.mesh.uvs, second.mesh.uvs) and torch.equal(first.mesh.vertices, second.mesh.vertices)
-    for field in ("base_color", "roughness", "normal"):
+    for field in textures_of(first.material):
         assert torch.equal(getattr(first.material, field).texels, getattr(second.material, field).texels)
 
 

@@ -140,6 +140,23 @@ def test_what_a_file_says_of_its_shape_is_kept(tmp_path: Path, text: str) -> Non
     assert setup.reasons == {} and all(each.remesh is None for each in setup.config.optimize.parameters().values())
 
 
+def test_textures_of_large_images_are_colours_of_vertices_first(tmp_path: Path) -> None:
+    write(tmp_path, size=600)
+    setup = built(tmp_path)
+    assert setup.config.optimize.resolution is not None and setup.config.optimize.resolution.scale == 0.25
+    (policy,) = (each.policy for each in setup.optimizer.target_lengths.values())
+    assert setup.config.material is not None
+    written = setup.config.material.base_color
+    assert policy.unwrap and policy.texture_sides == {"objects.object.material.base_color": written.resolution}
+    assert "learned at vertices until" in setup.reasons["material"]
+    # The last steps are all that the texture has.
+    assert setup.config.optimize.parameters()["material.base_color"].schedule.type == "constant"
+    # Another texture of the object would be unwrapped as well; nothing is left to learn, or is never remeshed.
+    rough = "lights: [ambient]\nmaterial: {type: ggx, roughness: {texture: 0.5}}"
+    for text in (rough, "optimize: {steps: 2}", "optimize: {resolution: null}", "optimize: {scale: {}}"):
+        assert isinstance(built(tmp_path, text).scene.objects["object"].material.base_color, Texture), text
+
+
 def test_lit_shapes_have_a_texture_as_well(tmp_path: Path) -> None:
     write(tmp_path)
     for text, kind in (("lights: [ambient]", Lambert), ("lights: [ambient]\nmaterial: ggx", Ggx)):

@@ -20,6 +20,8 @@ from diffrender.geometry.primitives import icosphere
 from diffrender.geometry.spd_solver import choose_solver
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.textures.bake import unwrap_mesh
+from diffrender.setup.fit_setup import build_fit
+from diffrender.writers.images.png import write_png
 from diffrender.writers.meshes.obj import write_obj
 
 
@@ -111,6 +113,37 @@ def test_textures_get_a_layout_that_suits_the_remeshed_shape(
     text += f"optimize: {{steps: 6, mesh.vertices: {{remesh: {remesh}}}, material.base_color: {{}}}}"
     setup = built(text, tmp_path)
     assert setup.config.optimize.parameters()["mesh.vertices"].remesh.unwrap is unwraps
+
+
+LATER = "{texture: 0.5, resolution: 64, from_vertices: true}"
+
+
+@pytest.mark.parametrize(
+    ("color", "remesh", "words"),
+    [
+        (LATER, "{remesh: [2, 4]}", None),
+        (LATER, "{remesh: {every: 2}}", "base_color.from_vertices: nothing makes this a texture"),
+        (LATER, "{}", "base_color.from_vertices: nothing makes this a texture"),
+        ("{texture: a.png, from_vertices: true}", "{remesh: [2]}", "needs a value that is the same everywhere"),
+        ("{texture: 0.5, unwrap: false, from_vertices: true}", "{remesh: [2]}", "is always unwrapped"),
+    ],
+)
+def test_textures_that_start_at_vertices(color: str, remesh: str, words: str | None, tmp_path: Path) -> None:
+    write_png(tmp_path / "a.png", torch.zeros(2, 2, 3))
+    text = f"mesh: {{subdivisions: 2}}\nmaterial: {{type: unlit, base_color: {color}}}\n"
+    text += f"optimize: {{steps: 6, mesh.vertices: {remesh}, material.base_color: {{}}}}"
+    if words is not None:
+        with pytest.raises(ConfigError, match=words):
+            built(text, tmp_path)
+        return
+    setup = built(text, tmp_path)
+    item = setup.scene.objects["object"]
+    assert item.mesh.uvs is None and item.material.base_color.shape == (item.mesh.n_vertices, 3)  # type: ignore[union-attr]
+    (targets,) = setup.optimizer.target_lengths.values()
+    assert targets.policy.texture_sides == {"objects.object.material.base_color": 64}
+    assert setup.config.loss is not None and setup.config.loss.color_smoothness is not None
+    assert setup.config.optimize.parameters()["material.base_color"].levels == 3
+    assert build_fit(parse_config(format_resolved(setup.config), tmp_path)).config == setup.config
 
 
 def test_a_layout_without_textures_is_refused() -> None:

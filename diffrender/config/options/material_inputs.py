@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Generic, Literal, TypeAlias
 
 from pydantic import Field
 
-from diffrender.config.options.base import OneOf, Strict, option
+from diffrender.config.options.base import Finding, OneOf, Strict, option
 from diffrender.config.options.value_types import (
     Albedo,
     Color,
@@ -51,6 +52,19 @@ class TextureOf(Strict, Generic[T]):
     padding: int | None = option(
         None, "texels between charts if it is unwrapped; if omitted: 1/128 of `resolution`, at least 2", ge=0, le=256
     )
+    from_vertices: bool = option(
+        False,
+        "whether it is learned as a value per vertex until the object is unwrapped after its last remeshing: quicker,"
+        " and without seams, which remeshing cannot move freely; the default where the mesh is chosen by the targets",
+    )
+
+    def rules(self) -> Iterator[Finding]:
+        """Yield what a texture cannot have that is learned at vertices first."""
+        if self.from_vertices and isinstance(self.texture, str | Pattern):
+            message = "`from_vertices` needs a value that is the same everywhere"
+            yield Finding(("from_vertices",), message, ("remove it, or give a colour or number",))
+        if self.from_vertices and self.unwrap is False:
+            yield Finding(("unwrap",), "a texture with `from_vertices` is always unwrapped", ("remove it",))
 
 
 SurfaceColor: TypeAlias = Annotated[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,7 +15,7 @@ from diffrender.imaging.inpaint import fill_nearest
 from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import ParameterPath
 from diffrender.scene.quantity_kinds import NORMAL, Kind, kinds_of, textures_of
-from diffrender.scene.textures.bake import unwrap_mesh
+from diffrender.scene.textures.bake import bake_to_texture, unwrap_mesh
 from diffrender.scene.textures.texel_to_surface import covered_texels
 from diffrender.scene.textures.texture import Texture
 from diffrender.scene.textures.transfer import TextureTransfer, texture_transfer
@@ -31,57 +31,59 @@ class Reunwrapped(NamedTuple):
 
 @torch.no_grad()
 def reunwrap(
-    model: SceneModel, names: Sequence[str], moments: Mapping[str, AdamState], optimizers: Mapping[str, str]
+    model: SceneModel,
+    names: Sequence[str],
+    moments: Mapping[str, AdamState],
+    optimizers: Mapping[str, str],
+    sides: Mapping[str, int],
 ) -> Reunwrapped:
     """Return the state of `model` with the objects `names` unwrapped again, those with textures, at current vertices.
 
     names: all learned parts of a surface, or one object. moments: of all learned values, by path; those of textures are
         reset, since latents of coarser images have no counterpart in another layout. optimizers: the names of their
-        ADAM_VARIANTS, by path.
+        ADAM_VARIANTS, by path. sides: by path, texels along each side of the textures that values of vertices become.
     """
     scene = model.snapshot()[0]
-    new_latents = {path: latent.detach() for path, latent in model.latents.items()}
-    new_moments, items = dict(moments), {}
+    items, new_moments = {}, dict(moments)
+    latents = {path: latent.detach() for path, latent in model.latents.items()}
     for name in names:
-        mesh = scene.objects[name].mesh
-        items[name] = dataclasses.replace(model.template.scene.objects[name], mesh=mesh)
-        if textures_of(items[name].material):
-            items[name] = _unwrap_object(model, name, items[name], new_latents, new_moments, optimizers)
+        items[name] = _unwrap_object(model.template.scene.objects[name], scene.objects[name], name, latents, sides)
     template = model.with_objects(model.template, items)
+    for name, item in items.items():
+        for field, texture in textures_of(item.material).items():
+            path = str(ParameterPath.material(name, field))
+            if path in latents:
+                latents[path] = template.parametrizations[path].latent_of(texture.texels)
+                new_moments[path] = AdamState.fresh(optimizers[path], latents[path])
     path = model.latent_path(str(ParameterPath.vertices(names[0])))
-    if path in new_latents:
-        new_latents[path] = template.parametrizations[path].latent_of(template.mesh_at(path).vertices)
-    return Reunwrapped(template, new_latents, new_moments)
+    if path in latents:
+        latents[path] = template.parametrizations[path].latent_of(template.mesh_at(path).vertices)
+    return Reunwrapped(template, latents, new_moments)
 
 
-def _unwrap_object(
-    model: SceneModel,
-    name: str,
-    item: Object,
-    latents: dict[str, Tensor],
-    moments: dict[str, AdamState],
-    optimizers: Mapping[str, str],
-) -> Object:
-    """Return `item` with texture coordinates and textures of another layout; change their latents and moments."""
-    old, textures = item.mesh, textures_of(item.material)
-    new = unwrap_mesh(old, max(max(texture.texels.shape[:2]) for texture in textures.values()))
-    sizes = {(texture.texels.shape[0], texture.texels.shape[1]) for texture in textures.values()}
-    kinds = kinds_of(item.material)
-    transfers = {size: texture_transfer(old, new, *size) for size in sizes}
-    fields = {}
+def _unwrap_object(item: Object, now: Object, name: str, learned: Container[str], sides: Mapping[str, int]) -> Object:
+    """Return `item` with the vertices of `now`, and with textures of new texture coordinates, if it has textures then.
+
+    now: the object with its learned values. learned: their paths.
+    """
+    old, textures = now.mesh, textures_of(item.material)
+    at = {field: str(ParameterPath.material(name, field)) for field in kinds_of(item.material)}
+    rows = {field: getattr(now.material, field) for field, path in at.items() if path in sides}
+    sizes = {field: (len(texture.texels), texture.texels.shape[1]) for field, texture in textures.items()}
+    sides_here = [*map(max, sizes.values()), *(sides[at[field]] for field in rows)]
+    if not sides_here:
+        return dataclasses.replace(item, mesh=old)
+    new = unwrap_mesh(old, max(sides_here))
+    kinds, fields = kinds_of(item.material), {}
+    transfers = {size: texture_transfer(old, new, *size) for size in set(sizes.values())}
     for field, texture in textures.items():
-        size = texture.texels.shape[0], texture.texels.shape[1]
-        at = str(ParameterPath.material(name, field))
-        if at in latents:
-            method = model.parametrization(at)
+        if at[field] in learned:
             # Texels next to the charts contribute only through their corners, so their values may be arbitrary.
-            texels = fill_nearest(method.value_of(latents[at]), covered_texels(old, *size))
+            texels = fill_nearest(getattr(now.material, field).texels, covered_texels(old, *sizes[field]))
             texture = dataclasses.replace(texture, texels=texels)
-        fields[field] = _transfer_texture(transfers[size], kinds[field], texture)
-        if at in latents:
-            latents[at] = method.latent_of(fields[field].texels)
-            moments[at] = AdamState.fresh(optimizers[at], latents[at])
-    return item.with_values(fields, new)
+        fields[field] = _transfer_texture(transfers[sizes[field]], kinds[field], texture)
+    baked = {field: bake_to_texture(new, value, sides[at[field]]) for field, value in rows.items()}
+    return item.with_values(fields | baked, new)
 
 
 def _transfer_texture(transfer: TextureTransfer, kind: Kind, texture: Texture) -> Texture:

@@ -19,7 +19,7 @@ from diffrender.fit.target_lengths import TargetLengths
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import ParameterPath
-from diffrender.scene.quantity_kinds import textures_of, vertex_fields_of
+from diffrender.scene.quantity_kinds import vertex_fields_of
 
 
 @torch.no_grad()
@@ -52,11 +52,10 @@ def remesh_due(model: SceneModel, optimizer: FitOptimizer, done: int, reach: Rea
 
 
 def _finish(model: SceneModel, optimizer: FitOptimizer, path: str, targets: TargetLengths) -> None:
-    """Unwrap what is not remeshed any more, and subdivide it."""
+    """Unwrap what is not remeshed any more, if it has textures or gets them now, and subdivide it."""
     policy, names = targets.policy, list(model.template.index_at(path))
-    objects = model.template.scene.objects
-    if policy.unwrap and any(textures_of(objects[name].material) for name in names):
-        change = reunwrap(model, names, optimizer.moments, optimizer.variants)
+    if policy.unwrap:
+        change = reunwrap(model, names, optimizer.moments, optimizer.variants, policy.texture_sides)
         model.restore(change.template, change.latents)
         optimizer.moments = change.moments
     mesh = model.vertex_mesh(path)
