@@ -82,9 +82,8 @@ def describe_parameter_changes(setup: FitSetup, result: FitResult, deviations: D
             start, end = (_list_views(path, setup.fit_views.names, values) for values in (before, after))
             rows.append(LearnedValue(path, start, end, PER_VIEW[path]))
         elif setup.model.full_path(path) in reunwrapped:
-            rows.append(
-                LearnedValue(path, "", "", f"{count_values(kind, after)}; transferred to new texture coordinates")
-            )
+            became = "transferred to new texture coordinates" if before.dim() == 3 else "of vertices at first"
+            rows.append(LearnedValue(path, "", "", f"{count_values(kind, after)}; {became}"))
         else:
             rows.append(_describe_change(path, kind, before, after))
         words = [rows[-1].words]

@@ -33,8 +33,8 @@ from diffrender.scene.scene import Scene
 class SceneTemplate:
     """The scene that receives the learned values of a model.
 
-    scene: the initial scene, possibly with other meshes.
-    parametrizations: by canonical path; those of vertices are bound to the mesh in `scene`.
+    scene: the initial scene, possibly with other meshes and textures.
+    parametrizations: by canonical path; those of vertices and materials are bound to the mesh and values in `scene`.
     joined: the surfaces of several parts whose vertices are learned as those of one mesh, by the path of their latent.
     """
 
@@ -162,7 +162,7 @@ class SceneModel(nn.Module):
         return self.with_objects(self._template, changed) if changed else self._template
 
     def changed_objects_of(self, template: SceneTemplate) -> dict[str, Object]:
-        """Return the objects in `template` whose mesh is not the initial one, by name.
+        """Return the objects in `template` whose mesh or textures are not the initial ones, by name.
 
         Their learned values date from the change of mesh.
         """

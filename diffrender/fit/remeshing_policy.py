@@ -36,8 +36,8 @@ class Remeshing:
     most_faces: of the mesh, if it can be made so coarse; target lengths are increased for it.
     subdivide: whether each face becomes four after the last remeshing, by Loop's scheme: finer, and as smooth. The
         mesh has a quarter of `most_faces` before.
-    unwrap: whether an object with textures is unwrapped again after the last remeshing, since the initial layout is
-        stretched on the new shape.
+    unwrap: whether an object with textures is unwrapped after the last remeshing, since the initial layout is stretched
+        on the new shape.
     texture_sides: by path, the texels along each side of the textures that values of vertices become then.
     """
 

@@ -169,7 +169,8 @@ def choose_defaults(config: FitConfig, views: Views, shows_surface: bool = False
     if config.material is None or config.material.base_color is None:
         material = config.material or (LambertOptions() if config.lights else UnlitOptions())
         # It replaces vertex colours when the remeshed object is unwrapped, and with it any other texture.
-        is_remeshed = stop < optimize.steps and config.program is None and not _is_placed(config)
+        is_remeshed = optimize.method == "adam" and stop < optimize.steps
+        is_remeshed &= config.program is None and not _is_placed(config)
         is_alone = not any(isinstance(form, TextureOf) for _, form in material)
         is_later = scale <= SCALE_OF_VERTEX_COLORS and is_remeshed and is_alone
         texture = _texture_for(shown).model_copy(update={"from_vertices": is_later})

@@ -197,7 +197,7 @@ def build_fit(config: FitConfig) -> FitSetup:
     objective = Objective(tuple(build_terms(loss, model.initial_template.scene)))
     objective.check(fit_views)
     param_settings = {path: build_param_settings(options) for path, options in parameters.items()}
-    remeshing = build_remeshing(config.all_objects(), parameters, scene, fit_views.cameras)
+    remeshing = build_remeshing(parameters, scene, fit_views.cameras, later, optimize.steps)
     optimizer = (
         FitOptimizer(model, param_settings, optimize.steps, remeshing)
         if has_rates

@@ -113,7 +113,7 @@ def fill_parameters(
     is_late &= not any(isinstance(item.mesh, VisualHullMesh) for item in config.all_objects())
     full_paths = {path: canonical_path(scene, cameras, path) for path in parameters}
     joined = {at: each for each in join_vertices(scene, list(full_paths.values())) for at in each.index}
-    later = {path: (side, side, 0) for path, side in later_textures(config.all_objects()).items()}
+    later = later_textures(config.all_objects())
     for path, options in parameters.items():
         full = full_paths[path]
         # Parts of one surface are learned as one mesh, by defaults of the whole.
@@ -142,7 +142,9 @@ def fill_parameters(
             "lr": options.lr or rate,
             "optimizer": options.optimizer or ("vector_adam" if in_edges else PARAMETRIZATIONS[method].optimizer),
             "betas": options.betas or (BETAS_IN_EDGES if in_edges else BETAS),
-            "levels": _fill_levels(path, options.levels, later.get(full, value.shape)),
+            "levels": _fill_levels(
+                path, options.levels, (later[full], later[full], 0) if full in later else value.shape
+            ),
             **_fill_large_steps(options, method, value),
         }
         if options.remesh is not None:
@@ -153,7 +155,7 @@ def fill_parameters(
             remesh = fill_remesh(options.remesh, method, whole, cameras, size)
             written = {item.name: item for item in config.all_objects()}
             parts = [(scene.objects[each], written.get(each, ObjectOptions(name=each))) for each in names]
-            updates["remesh"] = fill_unwrap(path, remesh, parts, config.optimize.steps)
+            updates["remesh"] = fill_unwrap(path, remesh, parts, config.optimize.steps, later)
         if updates.get("shared"):
             updates["method"] = None
         filled[path] = options.model_copy(update=updates)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 
@@ -20,7 +20,6 @@ from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import ParameterPath, canonical_path
 from diffrender.scene.quantity_kinds import kinds_of, textures_of
 from diffrender.scene.scene import Scene
-from diffrender.setup.material_inputs import later_textures
 from diffrender.setup.scene import constructor_options
 
 
@@ -50,20 +49,23 @@ def fill_remesh(
 
 
 def fill_unwrap(
-    path: str, options: RemeshScheduleOptions, parts: Sequence[tuple[Object, ObjectOptions]], steps: int
+    path: str,
+    options: RemeshScheduleOptions,
+    parts: Sequence[tuple[Object, ObjectOptions]],
+    steps: int,
+    later: Collection[str],
 ) -> RemeshScheduleOptions:
     """Return `options` with `unwrap` filled in: whether `parts` are unwrapped again after their last remeshing.
 
     path: of the vertices, as in the scene file. parts: one object, or those of a surface, with their options. steps: of
-        the fit.
+        the fit. later: the paths of values of vertices that become textures.
     Raises ConfigError if unwrapping is requested where there are no textures.
     """
-    sides = later_textures(written for _, written in parts)
     textures = [
         (written, field)
         for item, written in parts
         for field in kinds_of(item.material)
-        if field in textures_of(item.material) or str(ParameterPath.material(written.name, field)) in sides
+        if field in textures_of(item.material) or str(ParameterPath.material(written.name, field)) in later
     ]
     if options.unwrap and not textures:
         raise ConfigError(
@@ -73,12 +75,16 @@ def fill_unwrap(
     if options.unwrap is not None:
         return options
     ends = options.when != "continuous" or (options.stop is not None and options.stop < steps)
-    made_here = []
-    for written, field in textures:
-        form = getattr(written.material, field, None)
-        is_ours = isinstance(form, TextureOf) and form.unwrap is None and not isinstance(written.mesh, FileMesh)
-        made_here.append(is_ours or (isinstance(form, TextureOf) and bool(form.unwrap or form.from_vertices)))
+    made_here = [_is_made_here(written, field) for written, field in textures]
     return options.model_copy(update={"unwrap": bool(ends and made_here and all(made_here))})
+
+
+def _is_made_here(item: ObjectOptions, field: str) -> bool:
+    """Return whether texture coordinates of a texture are not those of a mesh file."""
+    form = getattr(item.material, field, None)
+    if not isinstance(form, TextureOf):
+        return False
+    return form.from_vertices or bool(form.unwrap) or (form.unwrap is None and not isinstance(item.mesh, FileMesh))
 
 
 def pixel_width_w(item: Object, cameras: Cameras) -> float:
@@ -88,14 +94,18 @@ def pixel_width_w(item: Object, cameras: Cameras) -> float:
 
 
 def build_remeshing(
-    objects: Iterable[ObjectOptions], parameters: Mapping[str, ParameterOptions], scene: Scene, cameras: Cameras
+    parameters: Mapping[str, ParameterOptions],
+    scene: Scene,
+    cameras: Cameras,
+    later: Mapping[str, int],
+    steps: int,
 ) -> dict[str, Remeshing]:
     """Return the remeshing policy of each object by the path of its vertices, from filled-in options.
 
-    objects: of the scene file. Raises ConfigError if an initial mesh cannot be remeshed, or values of vertices never
-    become the texture that they should.
+    later: texels along each side of the textures that values of vertices become, by canonical path. steps: of the fit.
+    Raises ConfigError if an initial mesh cannot be remeshed, or values of vertices never become their texture.
     """
-    remeshing, sides = {}, later_textures(objects)
+    remeshing, unmade = {}, dict(later)
     full_paths = {path: canonical_path(scene, cameras, path) for path in parameters}
     joined = {at: each for each in join_vertices(scene, list(full_paths.values())) for at in each.index}
     for path, options in parameters.items():
@@ -103,13 +113,13 @@ def build_remeshing(
             continue
         full = full_paths[path]
         fields = constructor_options(options.remesh, "when")
-        if options.remesh.unwrap:
-            names = {ParameterPath.parse(at).name for at in (joined[full].index if full in joined else [full])}
-            own = {at for at in sides if ParameterPath.parse(at).name in names}
-            fields["texture_sides"] = {at: sides.pop(at) for at in own}
+        names = {ParameterPath.parse(at).name for at in (joined[full].index if full in joined else [full])}
+        own = {at: side for at, side in later.items() if ParameterPath.parse(at).name in names}
         if options.remesh.when != "continuous":
             fields |= {"at": tuple(options.remesh.when), "every": 1}
-        remeshing[path] = Remeshing(**fields)
+        remeshing[path] = Remeshing(**fields, texture_sides=own if options.remesh.unwrap else {})
+        if options.remesh.unwrap and any(remeshing[path].is_due(done, steps) for done in range(1, steps)):
+            unmade = {at: side for at, side in unmade.items() if at not in own}
         mesh = joined[full].mesh if full in joined else scene.objects[ParameterPath.parse(full).name].mesh
         try:
             policy, lengths = remeshing[path], remeshing[path].first_lengths(mesh)
@@ -118,9 +128,10 @@ def build_remeshing(
             raise ConfigError(
                 f"optimize.{path}.remesh: the initial mesh cannot be remeshed: {error}; or remove `remesh`"
             ) from error
-    for path in sides:
+    for path in unmade:
         raise ConfigError(
-            f"{path}.from_vertices: nothing makes this a texture: its object is not unwrapped after its last remeshing;"
-            " remove it, or give `optimize.mesh.vertices` a `remesh` that ends before the fit"
+            f"{path}.from_vertices: this would never become a texture, which it does when its object is unwrapped after"
+            " its last remeshing; remove it, or give the object's vertices a `remesh` that ends before the fit, with"
+            " `unwrap: true`"
         )
     return remeshing

@@ -90,7 +90,7 @@ PAIRS: list[tuple[Any, Any, set[str]]] = [
     (DisplayOptions, Display, set()),
     (ResolutionOptions, ResolutionSchedule, set()),
     (AovLossOptions, AovLoss, {"type", "weight", "aov", "of"}),
-    (RemeshScheduleOptions, Remeshing, {"when", "at"}),
+    (RemeshScheduleOptions, Remeshing, {"when", "at", "texture_sides"}),
     (OptimizeOptions, FitSettings, {"random_background", "minutes", "method", "settled"}),
     (ParameterOptions, ParamSettings, {"method", "smoothness", "solver", "levels", "remesh", "shared", "in_edges"}),
 ]

@@ -122,9 +122,12 @@ LATER = "{texture: 0.5, resolution: 64, from_vertices: true}"
     ("color", "remesh", "words"),
     [
         (LATER, "{remesh: [2, 4]}", None),
-        (LATER, "{remesh: {every: 2}}", "base_color.from_vertices: nothing makes this a texture"),
-        (LATER, "{}", "base_color.from_vertices: nothing makes this a texture"),
-        ("{texture: a.png, from_vertices: true}", "{remesh: [2]}", "needs a value that is the same everywhere"),
+        (LATER, "{remesh: {every: 2}}", "base_color.from_vertices: this would never become a texture"),
+        (LATER, "{}", "base_color.from_vertices: this would never become a texture"),
+        (LATER, "{remesh: {every: 100, stop: 5}}", "base_color.from_vertices: this would never become a texture"),
+        (LATER, "{remesh: {when: [2], unwrap: false}}", "base_color.from_vertices: this would never become a texture"),
+        ("{texture: a.png, from_vertices: true}", "{remesh: [2]}", "start as one colour or number"),
+        ("{texture: 0.5, padding: 3, from_vertices: true}", "{remesh: [2]}", "has the usual padding"),
         ("{texture: 0.5, unwrap: false, from_vertices: true}", "{remesh: [2]}", "is always unwrapped"),
     ],
 )
@@ -144,6 +147,24 @@ def test_textures_that_start_at_vertices(color: str, remesh: str, words: str | N
     assert setup.config.loss is not None and setup.config.loss.color_smoothness is not None
     assert setup.config.optimize.parameters()["material.base_color"].levels == 3
     assert build_fit(parse_config(format_resolved(setup.config), tmp_path)).config == setup.config
+
+
+def test_colours_of_a_file_of_two_materials_become_two_textures(tmp_path: Path) -> None:
+    vertices, faces = icosphere(2, 0.5)
+    (tmp_path / "two.mtl").write_text("newmtl a\nKd 1 0 0\nnewmtl b\nKd 0 1 0\n")
+    lines = ["mtllib two.mtl", *(f"v {x} {y} {z}" for x, y, z in vertices.tolist())]
+    is_left = vertices[faces].mean(1)[:, 0] < 0
+    for name, own in (("a", faces[is_left]), ("b", faces[~is_left])):
+        lines += [f"usemtl {name}", *(f"f {i + 1} {j + 1} {k + 1}" for i, j, k in own.tolist())]
+    (tmp_path / "two.obj").write_text("\n".join(lines))
+    text = f"mesh: two.obj\nmaterial: {{type: unlit, base_color: {LATER}}}\n"
+    setup = built(text + "optimize: {steps: 3, mesh.vertices: {remesh: [2]}, material.base_color: {}}", tmp_path)
+    assert len(setup.scene.objects) == 2
+    found = fit(
+        setup.model, setup.fit_views, setup.objective, setup.optimizer, setup.settings, setup.render_step
+    )  # fmt: skip
+    for item in found.scene.objects.values():
+        assert item.material.base_color.texels.shape == (64, 64, 3)  # type: ignore[union-attr]
 
 
 def test_a_layout_without_textures_is_refused() -> None:

@@ -55,16 +55,19 @@ class TextureOf(Strict, Generic[T]):
     from_vertices: bool = option(
         False,
         "whether it is learned as a value per vertex until the object is unwrapped after its last remeshing: quicker,"
-        " and without seams, which remeshing cannot move freely; the default where the mesh is chosen by the targets",
+        " and without seams, which remeshing cannot move freely; so are chosen textures of a capture of 566 pixels or"
+        " more",
     )
 
     def rules(self) -> Iterator[Finding]:
         """Yield what a texture cannot have that is learned at vertices first."""
         if self.from_vertices and isinstance(self.texture, str | Pattern):
-            message = "`from_vertices` needs a value that is the same everywhere"
-            yield Finding(("from_vertices",), message, ("remove it, or give a colour or number",))
+            message = "`from_vertices` is for textures that start as one colour or number"
+            yield Finding(("from_vertices",), message, ("remove it",))
         if self.from_vertices and self.unwrap is False:
             yield Finding(("unwrap",), "a texture with `from_vertices` is always unwrapped", ("remove it",))
+        if self.from_vertices and self.padding is not None:
+            yield Finding(("padding",), "a texture with `from_vertices` has the usual padding", ("remove it",))
 
 
 SurfaceColor: TypeAlias = Annotated[

@@ -96,7 +96,7 @@ class RemeshScheduleOptions(Strict, shorthands={str: "when", list: "when"}):
     unwrap: bool | None = option(
         None,
         "whether the object gets new texture coordinates after the last remeshing, and textures are transferred;"
-        " if omitted: if remeshing ends before the fit and the initial mesh was unwrapped too",
+        " if omitted: if remeshing ends before the fit and no texture is of a mesh file's own",
     )
 
     def rules(self) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from diffrender.fit.optimizer.adam import AdamState
 from diffrender.imaging.inpaint import fill_nearest
 from diffrender.scene.object import Object
 from diffrender.scene.parameter_paths import ParameterPath
-from diffrender.scene.quantity_kinds import NORMAL, Kind, kinds_of, textures_of
+from diffrender.scene.quantity_kinds import NORMAL, Kind, kinds_of, textures_of, vertex_fields_of
 from diffrender.scene.textures.bake import bake_to_texture, unwrap_mesh
 from diffrender.scene.textures.texel_to_surface import covered_texels
 from diffrender.scene.textures.texture import Texture
@@ -68,7 +68,8 @@ def _unwrap_object(item: Object, now: Object, name: str, learned: Container[str]
     """
     old, textures = now.mesh, textures_of(item.material)
     at = {field: str(ParameterPath.material(name, field)) for field in kinds_of(item.material)}
-    rows = {field: getattr(now.material, field) for field, path in at.items() if path in sides}
+    at_vertices = vertex_fields_of(now.material, old.n_vertices)
+    rows = {field: value for field, value in at_vertices.items() if at.get(field) in sides}
     sizes = {field: (len(texture.texels), texture.texels.shape[1]) for field, texture in textures.items()}
     sides_here = [*map(max, sizes.values()), *(sides[at[field]] for field in rows)]
     if not sides_here:
