@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diffrender.fit.least_squares import Covariance, LeastSquares
 from diffrender.fit.loop import FitResult
-from diffrender.fit.loss_inputs import LossInputs
+from diffrender.fit.loss_inputs import LossInputs, cameras_to_compare
 from diffrender.fit.losses.aov_loss import AovLoss
 from diffrender.fit.losses.mask_losses import MaskL1
 from diffrender.fit.losses.pointwise import L2
@@ -168,7 +168,8 @@ def _problem(setup: FitSetup) -> LeastSquares:
 
     def compare(values: Mapping[str, Tensor], index: Tensor) -> LossInputs:
         scene, cameras = setup.model.state_at(values)
-        return LossInputs(setup.render_end(scene, cameras.select(index)), setup.fit_views.select(index))
+        views = setup.fit_views.select(index)
+        return LossInputs(setup.render_end(scene, cameras_to_compare(cameras.select(index), views)), views)
 
     cameras = setup.fit_views.cameras
     shape = (len(cameras), cameras.height, cameras.width)

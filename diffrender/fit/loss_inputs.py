@@ -14,6 +14,7 @@ from diffrender.fit.deterministic_reduce import mean_per_view
 from diffrender.imaging.color import COLOR_SPACES
 from diffrender.ops.compare_colors import compare_colors
 from diffrender.ops.compare_colors.reference import color_difference
+from diffrender.scene.cameras import Cameras
 from diffrender.scene.target_views import Views
 
 if TYPE_CHECKING:
@@ -26,8 +27,7 @@ class LossInputs:
     output: the renderings, with the AOVs that the objective needs.
     views: the n targets of these renderings, in the same order. What they do not know does not count: losses are means
         over the pixels, weighted by `views.weights`, and no value of a pixel of weight 0 is looked at.
-        If their cameras have exposures, a rendering brighter than a clipped value agrees with it. Blur is learned where
-        the object is: a background that was put behind it by its mask begins where no photograph has so sharp an edge.
+        If their cameras have exposures, a rendering brighter than a clipped value agrees with it.
     added_background: [n, 3] an offset of the background of both, or None; requires views with masks.
     """
 
@@ -65,11 +65,8 @@ class LossInputs:
 
     @cached_property
     def _rgba(self) -> Tensor:
-        """The renderings [n, H, W, 4]; what is nothing but a background that was put there teaches no blur."""
-        views = self.views
-        if views.cameras.blur_px is None or views.masks is None or not views.is_composited:
-            return self.output.rgba
-        return torch.where((views.masks > 0)[..., None], self.output.rgba, self.output.rgba_of_known_blur())
+        """The renderings [n, H, W, 4], put together once."""
+        return self.output.rgba
 
     def weighted(self, weights: Tensor | None) -> LossInputs:
         """Return the same comparison with other weights [n, H, W] of the pixels."""
@@ -112,6 +109,16 @@ class LossInputs:
         """Return the target masks [n, H, W], zero where weights are. Raises ConfigError if the targets have none."""
         masks, weights = require_masks(self.views, "mask"), self.views.weights
         return masks if weights is None else torch.where(weights > 0, masks, 0)
+
+
+def cameras_to_compare(cameras: Cameras, views: Views) -> Cameras:
+    """Return the cameras of `views`, as they are learned, so that blur is learned where the object is.
+
+    A background that was put behind it by its mask begins where no photograph has so sharp an edge.
+    """
+    if cameras.blur_px is None or views.masks is None or not views.is_composited:
+        return cameras
+    return cameras.with_blur_mask(views.masks > 0)
 
 
 def require_masks(views: Views, term: str) -> Tensor:

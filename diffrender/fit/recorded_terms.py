@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import DiffrenderError
-from diffrender.fit.loss_inputs import LossInputs
+from diffrender.fit.loss_inputs import LossInputs, cameras_to_compare
 from diffrender.fit.objective import Objective, Terms
 from diffrender.imaging.metrics import MOST_DB
 from diffrender.ops.backend import choose_backend
@@ -158,7 +158,8 @@ class StepTerms:
 
     def _evaluate(self, parts: Mapping[str, Any], step: int, weights: list[float] | Tensor) -> Evaluated:
         scene = parts["scene"]
-        inputs = LossInputs(self._render_step(scene, parts["cameras"], step), parts["views"], parts["added"])
+        cameras, views = cameras_to_compare(parts["cameras"], parts["views"]), parts["views"]
+        inputs = LossInputs(self._render_step(scene, cameras, step), views, parts["added"])
         terms = self._objective.weighted(inputs, scene, weights)
         with torch.no_grad():
             psnr_db = torch.full_like(terms.total, math.nan)

@@ -12,7 +12,7 @@ from torch import Tensor
 from diffrender.fit.batch_targets import StepViews
 from diffrender.fit.batches import Batches
 from diffrender.fit.least_squares import LeastSquares
-from diffrender.fit.loss_inputs import LossInputs
+from diffrender.fit.loss_inputs import LossInputs, cameras_to_compare
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Objective, Terms
 from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
@@ -172,7 +172,7 @@ class Stepper:
     def _compare(self, values: Mapping[str, Tensor], index: Tensor | None, step: int) -> LossInputs:
         """Render the views of `step` at `index`, None for all."""
         scene, cameras, views, added = self._shown(values, index, step)
-        return LossInputs(self._render_step(scene, cameras, step), views, added)
+        return LossInputs(self._render_step(scene, cameras_to_compare(cameras, views), step), views, added)
 
     def _problem(self, step: int, before: float) -> LeastSquares:
         progress = step / self._optimizer.steps

@@ -32,8 +32,11 @@ def run_differentiable(op: str, backend: str | None, *arguments: Any) -> Any:
     NEEDS_RESULT = True in it: both get the result after the arguments. The derivatives of a reference are autograd's.
     """
     name, module = implementation(op, arguments[0].device, backend)
-    if name == "reference":
-        return module.forward(*arguments)
+    return module.forward(*arguments) if name == "reference" else run_kernel(module, *arguments)
+
+
+def run_kernel(module: Any, *arguments: Any) -> Any:
+    """Run forward of a kernel `module`, or of an object like one, with its derivatives (see run_differentiable)."""
     if any(has_derivative(part) for part in arguments if isinstance(part, Tensor)):
         return _apply(_Kernel, module, *arguments)
     return _run_constant(module, arguments)  # torch.func would take a millisecond more

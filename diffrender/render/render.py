@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
@@ -14,7 +14,7 @@ from diffrender.derivatives import constant, has_derivative, on_plain_tensors, w
 from diffrender.errors import ShapeError
 from diffrender.imaging.response import respond
 from diffrender.ops.barycentrics import barycentrics
-from diffrender.ops.blur import blur_parts
+from diffrender.ops.blur import blur_channels
 from diffrender.ops.rasterize import rasterize
 from diffrender.render.aovs import AOV, AOVS, background_of, channels_of, check_aovs
 from diffrender.render.check_orientation import check_orientation
@@ -42,7 +42,6 @@ class RenderOutput:
     face_id: [N, H, W] int64; `face_id[n, i, j] = f`: the pixel's centre sees face f of the scene; -1 for none.
     depth: [N, H, W] camera depth at pixel centres in world units, 0 if uncovered; without gradient.
     visible: the samples and silhouette segments it was made of; None if the scene moves, which is an image per time.
-    known: the image without derivative by the blur of the cameras; None if it has none.
     """
 
     image: Tensor
@@ -50,7 +49,6 @@ class RenderOutput:
     face_id: Tensor
     depth: Tensor
     visible: Visible | None
-    known: Tensor | None = None
 
     @property
     def rgba(self) -> Tensor:
@@ -58,10 +56,6 @@ class RenderOutput:
         if self.aovs == ("color",):
             return self.image
         return torch.cat([self.aov("color"), self.coverage[..., None]], -1)
-
-    def rgba_of_known_blur(self) -> Tensor:
-        """Return `rgba`, without gradient in the blur of the cameras."""
-        return self.rgba if self.known is None else replace(self, image=self.known).rgba
 
     @property
     def coverage(self) -> Tensor:
@@ -145,10 +139,10 @@ def render(
         jump = verts_hom.new_zeros(len(visible.segments.pixel), len(background) + 1)
     shaded = Shaded(verts_hom, values, jump, background)
     image = apply_exposure(edges.image(shaded, geometry.topology, visible, backend), cameras, names)
-    known = None
     if cameras.blur_px is not None and "color" in names:
-        image, known = blur_colors(image, cameras.blur_px, names, backend)
-    return RenderOutput(image, names, raster.face_id[..., 0], raster.depth[..., 0], visible, known)
+        color = channels_of(names, "color")
+        image = blur_channels(image, cameras.blur_px, color, cameras.blur_mask, backend=backend)
+    return RenderOutput(image, names, raster.face_id[..., 0], raster.depth[..., 0], visible)
 
 
 def _render_moving(
@@ -168,22 +162,7 @@ def _render_moving(
     places = torch.argsort(torch.tensor(order, device=scene.background.device))
     parts = zip(*((each.image, each.face_id, each.depth) for each in outputs), strict=True)
     image, face_id, depth = (torch.cat(part).index_select(0, places) for part in parts)
-    known = [each.known for each in outputs if each.known is not None]
-    whole = torch.cat(known).index_select(0, places) if known else None
-    return RenderOutput(image, tuple(aovs), face_id, depth, None, whole)
-
-
-def blur_colors(
-    image: Tensor, sigma_px: Tensor, aovs: Sequence[str], backend: str | None
-) -> tuple[Tensor, Tensor | None]:
-    """Blur the colours of `image` [N, H, W, C + 1]; other AOVs and coverage stay sharp.
-
-    The second image is the same without derivative by sigma_px; None where the first has none.
-    """
-    before, color, after = _around_color(image, aovs)
-    known, change = blur_parts(color.contiguous(), sigma_px, backend=backend)
-    image = torch.cat([before, known, after], -1)
-    return (image, None) if change is None else (torch.cat([before, known + change, after], -1), image)
+    return RenderOutput(image, tuple(aovs), face_id, depth, None)
 
 
 def _around_color(image: Tensor, aovs: Sequence[str]) -> Sequence[Tensor]:

@@ -55,6 +55,7 @@ class Cameras:
         (scene.motion). None if that is not known.
     blur_px: [] standard deviation in pixels, at least 0, of the Gaussian through which all cameras see colours: lenses
         and demosaicing are not sharp. Coverage and other AOVs stay sharp. None for 0.
+    blur_mask: [N, H, W] bool, the pixels of which derivatives by blur_px count; None: of all.
 
     Raises ShapeError for a wrong shape, a value that is not finite, or one out of its range.
     """
@@ -73,6 +74,7 @@ class Cameras:
     response: Tensor | None = None
     time: Tensor | None = None
     blur_px: Tensor | None = None
+    blur_mask: Tensor | None = None
 
     def __post_init__(self) -> None:
         n_views = len(self.cam_from_world)
@@ -102,6 +104,10 @@ class Cameras:
             check_finite("Cameras", "blur_px", self.blur_px)
             if not is_kept() and not bool(self.blur_px >= 0):
                 raise ShapeError(f"Cameras: blur_px must be at least 0, got {self.blur_px.item():g}")
+        if self.blur_mask is not None:
+            check_shape("Cameras", "blur_mask", self.blur_mask, (n_views, self.height, self.width))
+            if self.blur_mask.dtype != torch.bool:
+                raise ShapeError(f"Cameras: blur_mask must be bool, got {self.blur_mask.dtype}")
         check_rigid("Cameras", "cam_from_world", self.cam_from_world, RENDERED_TOLERANCE)
         check_finite("Cameras", "focal_px", self.focal_px)
         check_finite("Cameras", "center_px", self.center_px)
@@ -188,6 +194,7 @@ class Cameras:
             height=height,
             width=width,
             blur_px=None if self.blur_px is None else self.blur_px * ratio.mean(),
+            blur_mask=None,
         )
 
     def to(self, device: torch.device | str) -> Cameras:
@@ -230,11 +237,15 @@ class Cameras:
 
     def without_gains(self) -> Cameras:
         """Return the same cameras without exposure and all after it, and blur: images in the scene's own radiance."""
-        return replace(self, blur_px=None, **dict.fromkeys(PHOTOMETRY))
+        return replace(self, blur_px=None, blur_mask=None, **dict.fromkeys(PHOTOMETRY))
+
+    def with_blur_mask(self, mask: Tensor) -> Cameras:
+        """Return the same cameras with `mask` as their blur_mask."""
+        return self._with(blur_mask=mask)
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Cameras:
         """Return the same cameras with `change` applied to each tensor; each has one row per camera."""
-        names = ("cam_from_world", "focal_px", "center_px", "number", "time", *PHOTOMETRY)
+        names = ("cam_from_world", "focal_px", "center_px", "number", "time", "blur_mask", *PHOTOMETRY)
         values = {name: getattr(self, name) for name in names}
         changed = {name: change(value) for name, value in values.items() if value is not None}
         return self._with(projection=self.projection.map(change), **changed)

@@ -77,6 +77,15 @@ def evaluate(terms: StepTerms, step: int, scene: Scene = SCENE, views: Views = V
     return found, vertices
 
 
+def test_a_background_that_was_put_there_teaches_no_blur() -> None:
+    masks = (torch.rand(1, 4, 4, generator=torch.Generator().manual_seed(0)) - 0.5).clamp_min(0)
+    views = replace(VIEWS, masks=masks, is_composited=True)
+    seen: list[Any] = []
+    terms = steps_of(lambda scene, cameras, step: seen.append(cameras.blur_mask))
+    terms.plain(SCENE, replace(CAMERAS, blur_px=torch.tensor(1.0)), views, None, 0, 0.0)
+    assert torch.equal(seen[0], masks > 0)
+
+
 def test_values_and_weights_are_those_of_the_step(tapes: list[StandIn]) -> None:
     terms = steps_of()
     for step in range(6):

@@ -12,8 +12,8 @@ from support.triangle_soups import (
 )
 from torch import Tensor
 
-from diffrender.errors import ShapeError
-from diffrender.ops.blur import blur
+from diffrender.errors import BackendError, ShapeError
+from diffrender.ops.blur import blur, blur_channels
 
 DOUBLE = torch.float64
 
@@ -169,3 +169,57 @@ def test_of_images_and_sigma_only_what_is_wanted_has_a_gradient() -> None:
     assert torch.autograd.grad(blur(images.requires_grad_(), sigma).sum(), images)[0].shape == images.shape
     with pytest.raises(ShapeError, match=r"sigma_px must be at least 0, got -0\.7"):
         blur(images, -sigma)
+
+
+@every_backend
+@both_dtypes
+def test_channels_are_blurred_as_images_of_their_own(backend: str, dtype: torch.dtype) -> None:
+    images, upstream = noise(2, 9, 11, 5, dtype=dtype), noise(2, 9, 11, 5, dtype=dtype, seed=1)
+    some, where = slice(1, 4), noise(2, 9, 11, seed=2) > 0.3
+    found, wanted = [], []
+    for results, of_channels in ((found, True), (wanted, False)):
+        leaf, sigma = images.clone().requires_grad_(), torch.tensor(1.3, dtype=dtype, requires_grad=True)
+        if of_channels:
+            blurred = blur_channels(leaf, sigma, some, where, backend=backend)
+        else:
+            own = leaf[..., some].contiguous()
+            known = blur(own, 1.3, backend=backend)
+            change = torch.where(where[..., None], blur(own, sigma, backend=backend), known)
+            blurred = torch.cat([leaf[..., :1], change, leaf[..., 4:]], -1)
+        results += [blurred.detach(), *torch.autograd.grad(blurred, (leaf, sigma), upstream)]
+    for first, second in zip(found, wanted, strict=True):
+        torch.testing.assert_close(first, second)
+    still = images.clone().requires_grad_()
+    torch.testing.assert_close(blur_channels(still, 1.3, some, backend=backend).detach(), wanted[0])
+    assert blur_channels(images, 0.0, some, backend=backend) is images
+    for channels in (slice(None, 3), slice(2, None)):
+        torch.testing.assert_close(
+            blur_channels(images, 1.3, channels, backend=backend)[..., channels],
+            blur(images[..., channels].contiguous(), 1.3, backend=backend),
+        )
+    with pytest.raises(ShapeError, match="where"):
+        blur_channels(images, 1.3, some, where[0], backend=backend)
+
+
+@every_backend
+def test_tangents_of_channels_are_the_transpose_of_their_gradients(backend: str) -> None:
+    images, upstream, along = (noise(1, 7, 8, 4, seed=seed) for seed in range(3))
+    where, sigma, step = noise(1, 7, 8, seed=3) > 0, torch.tensor(0.8, dtype=DOUBLE), torch.tensor(0.4, dtype=DOUBLE)
+
+    def blurred(images: Tensor, sigma_px: Tensor) -> Tensor:
+        return blur_channels(images, sigma_px, slice(0, 3), where, backend=backend)
+
+    _, forward = torch.func.jvp(blurred, (images, sigma), (along, step))
+    _, transposed = torch.func.vjp(blurred, images, sigma)
+    of_images, of_sigma = (part.detach() for part in transposed(upstream))
+    assert float((forward * upstream).sum()) == pytest.approx(float((of_images * along).sum() + of_sigma * step))
+    many = torch.func.vmap(lambda tangent: torch.func.jvp(blurred, (images, sigma), (along, tangent))[1])
+    torch.testing.assert_close(many(torch.stack([step, 2 * step]))[0], forward)
+
+
+def test_channels_have_no_second_derivative() -> None:
+    images, sigma = noise(1, 5, 6, 4).requires_grad_(), torch.tensor(0.8, dtype=DOUBLE, requires_grad=True)
+    blurred = blur_channels(images, sigma, slice(0, 3))
+    (slope,) = torch.autograd.grad(blurred.square().sum(), sigma, create_graph=True)
+    with pytest.raises(BackendError, match="no second derivative"):
+        torch.autograd.grad(slope, images)

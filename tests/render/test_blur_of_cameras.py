@@ -51,14 +51,19 @@ def test_blur_of_photographs_is_learned_from_a_known_scene(start):
     assert float(latent.detach().exp()) == pytest.approx(1.1, rel=0.02)
 
 
-def test_an_image_of_known_blur_is_the_same_without_gradient_in_it():
+def test_a_mask_of_the_blur_is_of_its_derivative_alone():
     sigma, colors = torch.tensor(0.9, requires_grad=True), lobe_colors(MESH.vertices).requires_grad_()
-    found = render(scene_of(placed(MESH, Unlit(colors))), blurred(sigma))
-    known = found.rgba_of_known_blur()
-    assert torch.equal(known, found.rgba)
-    of_known, of_all = (
-        torch.autograd.grad(image.square().sum(), (sigma, colors), allow_unused=True, retain_graph=True)
-        for image in (known, found.rgba)
-    )
-    assert of_known[0] is None and of_all[0] is not None
-    torch.testing.assert_close(of_known[1], of_all[1])
+    whole = torch.ones(len(CAMERAS), CAMERAS.height, CAMERAS.width, dtype=torch.bool)
+    left = whole.clone()
+    left[:, :, CAMERAS.width // 2 :] = False
+    images, of_sigma, of_colors = {}, {}, {}
+    for name, mask in (("none", None), ("whole", whole), ("left", left), ("right", ~left)):
+        cameras = replace(blurred(sigma), blur_mask=mask)
+        images[name] = render(scene_of(placed(MESH, Unlit(colors))), cameras).rgba
+        of_sigma[name], of_colors[name] = torch.autograd.grad(images[name].square().sum(), (sigma, colors))
+    for name in ("whole", "left", "right"):
+        assert torch.equal(images[name], images["none"])
+        torch.testing.assert_close(of_colors[name], of_colors["none"])
+    torch.testing.assert_close(of_sigma["whole"], of_sigma["none"])
+    torch.testing.assert_close(of_sigma["left"] + of_sigma["right"], of_sigma["none"])
+    assert abs(float(of_sigma["left"])) > 0.01 * abs(float(of_sigma["none"]))

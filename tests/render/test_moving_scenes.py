@@ -69,14 +69,13 @@ def test_gradients_reach_the_values_of_the_times_that_are_seen() -> None:
     assert torch.equal(learned.grad[2], alone.grad[2]) and float(alone.grad[2].abs().max()) > 1
 
 
-def test_blur_that_is_known_has_no_gradient_in_a_scene_that_moves() -> None:
+def test_masks_of_the_blur_are_those_of_their_views_in_a_scene_that_moves() -> None:
     sigma, places = torch.tensor(0.9, requires_grad=True), poses().requires_grad_()
-    output = render(moving(places), replace(cameras(), blur_px=sigma))
-    known = output.rgba_of_known_blur()
-    assert torch.equal(known, output.rgba)
-    of_known, of_all = (
-        torch.autograd.grad(image.square().sum(), (sigma, places), allow_unused=True, retain_graph=True)
-        for image in (known, output.rgba)
-    )
-    assert of_known[0] is None and of_all[0] is not None
-    torch.testing.assert_close(of_known[1], of_all[1])
+    seen = replace(cameras(), blur_px=sigma)
+    mask = torch.zeros(len(seen), seen.height, seen.width, dtype=torch.bool)
+    mask[1] = True
+    image = render(moving(places), seen.with_blur_mask(mask)).rgba
+    (found,) = torch.autograd.grad(image.square().sum(), sigma)
+    (alone,) = torch.autograd.grad(render(moving(places), seen.select([1])).rgba.square().sum(), sigma)
+    torch.testing.assert_close(found, alone)
+    assert float(alone.abs()) > 0

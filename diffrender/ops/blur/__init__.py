@@ -1,5 +1,5 @@
 """Blur images with a Gaussian."""
 
-from diffrender.ops.blur.op import blur, blur_parts
+from diffrender.ops.blur.op import blur, blur_channels
 
-__all__ = ["blur", "blur_parts"]
+__all__ = ["blur", "blur_channels"]

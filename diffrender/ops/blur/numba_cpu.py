@@ -85,7 +85,7 @@ def _passes(images: Tensor) -> tuple[np.ndarray, tuple[int, ...], int]:
 def forward(images: Tensor, weights: Tensor) -> Tensor:
     """See op.blur."""
     array, shape, n_channels = _passes(images)
-    rows = np.empty((shape[0] * shape[1], shape[2]), array.dtype)
+    rows = memory.empty((shape[0] * shape[1], shape[2]), images.dtype).numpy()
     out = memory.empty(images.shape, images.dtype)
     n_bands = -(-shape[2] // BAND)
     parallel_for(blur_rows, len(rows), 64, array.reshape(rows.shape), n_channels, weights.numpy(), rows)
@@ -97,7 +97,7 @@ def forward(images: Tensor, weights: Tensor) -> Tensor:
 def backward(grad: Tensor, weights: Tensor) -> Tensor:
     """Return gradient with respect to images: the two passes transposed, in reverse order."""
     array, shape, n_channels = _passes(grad)
-    columns = np.empty(shape, array.dtype)
+    columns = memory.empty(shape, grad.dtype).numpy()
     out = memory.empty(grad.shape, grad.dtype)
     n_bands = -(-shape[2] // BAND)
     arguments = (array.reshape(shape), n_bands, weights.numpy(), True, columns)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from types import ModuleType
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-from diffrender.checks import check_tensors
+from diffrender import memory
+from diffrender.checks import check_shape, check_tensors
 from diffrender.derivatives import constant, has_derivative
 from diffrender.errors import ShapeError
 from diffrender.imaging.filters import gaussian_weights
 from diffrender.ops.backend import implementation
-from diffrender.ops.differentiable import run_linear
+from diffrender.ops.differentiable import run_kernel, run_linear
 
 
 def blur(images: Tensor, sigma_px: float | Tensor, *, backend: str | None = None) -> Tensor:
@@ -25,43 +29,143 @@ def blur(images: Tensor, sigma_px: float | Tensor, *, backend: str | None = None
     images: [N, H, W, C] float32 or float64. sigma_px: a number, or a tensor [] that may be learned.
     Raises ShapeError for another shape or dtype, and for a sigma_px that is negative or not finite.
     """
-    known, change = blur_parts(images, sigma_px, backend=backend)
-    return known if change is None else known + change
+    value = _checked(images, sigma_px)
+    if value == 0 or images.numel() == 0:
+        return images
+    name, module = implementation("blur", images.device, backend)
+    if name == "reference":
+        return module.forward(images, sigma_px)
+    taps = _taps(value, images.dtype)
+    passes = (partial(each, weights=taps.weights) for each in (module.forward, module.backward))
+    blurred = run_linear(*passes, images)
+    if not (isinstance(sigma_px, Tensor) and has_derivative(sigma_px)):
+        return blurred
+    of_sigma = run_linear(*(_of_any(taps.slope(each)) for each in (module.forward, module.backward)), images)
+    return blurred + of_sigma * (sigma_px - constant(sigma_px)).to(images.dtype)
 
 
-def blur_parts(images: Tensor, sigma_px: float | Tensor, *, backend: str | None = None) -> tuple[Tensor, Tensor | None]:
-    """Return two images whose sum is `blur(images, sigma_px)`: without derivative by sigma_px, and zeros that have it.
+def blur_channels(
+    images: Tensor,
+    sigma_px: float | Tensor,
+    channels: slice,
+    where: Tensor | None = None,
+    *,
+    backend: str | None = None,
+) -> Tensor:
+    """Blur some channels of images as `blur` does; the others stay. Differentiable once.
 
-    The second is None where there is no such derivative. Arguments and errors are those of `blur`.
+    images: [N, H, W, C]. channels: which, a slice without step. where: [N, H, W] bool: of which pixels the derivative
+        by sigma_px counts; None: of all.
+    Raises ShapeError as `blur` does.
     """
+    value = _checked(images, sigma_px)
+    if where is not None:
+        check_shape("blur_channels", "where", where, images.shape[:3])
+        if where.dtype != torch.bool:
+            raise ShapeError(f"blur_channels: where must be bool, got {where.dtype}")
+    if value == 0 or images.numel() == 0:
+        return images
+    name, module = implementation("blur", images.device, backend)
+    if name != "reference":
+        return run_kernel(_Channels(module, _taps(value, images.dtype), channels), images, sigma_px, where)
+    start, stop, _ = channels.indices(images.shape[-1])
+    own = images[..., start:stop]
+    blurred = module.forward(own, sigma_px)
+    if where is not None:
+        blurred = torch.where(where[..., None], blurred, module.forward(own, value))
+    return torch.cat([images[..., :start], blurred, images[..., stop:]], -1)
+
+
+class _Taps(NamedTuple):
+    """weights: [K] of the Gaussian. step, half_length: its derivative by sigma is step times twice half_length."""
+
+    weights: Tensor
+    step: Tensor
+    half_length: float
+
+    def slope(self, passes: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
+        """Return the derivative of both passes, or of their transpose, by sigma.
+
+        Blurred by w + h w' along both axes, minus the same with -h, is 2 h times the derivative of the product of both:
+        exactly, whatever h is, since what is squared in h cancels.
+        """
+
+        def change(images: Tensor) -> Tensor:
+            up, down = (passes(images, weights=self.weights + sign * self.step) for sign in (1, -1))
+            return (up - down) * self.half_length
+
+        return change
+
+
+class _Channels:
+    """The kernel of `blur_channels`, as run_kernel wants one. module: of the implementation of `blur`."""
+
+    __name__ = "diffrender.ops.blur.op"
+
+    def __init__(self, module: ModuleType, taps: _Taps, channels: slice) -> None:
+        self._taps, self._channels = taps, channels
+        self._forward = partial(module.forward, weights=taps.weights)
+        self._backward = partial(module.backward, weights=taps.weights)
+        self._slope = taps.slope(module.forward)
+
+    def forward(self, images: Tensor, sigma_px: float | Tensor, where: Tensor | None) -> Tensor:
+        """Return the blurred images."""
+        return self._with_channels(images, self._forward(self._own(images)))
+
+    def backward(
+        self, grad: Tensor, images: Tensor, sigma_px: Tensor, where: Tensor | None, wants: tuple[bool, ...]
+    ) -> tuple[Tensor | None, Tensor | None, None]:
+        """Return the gradients of images and sigma_px."""
+        own = self._own(grad)
+        of_images = self._with_channels(grad, self._backward(own)) if wants[0] else None
+        if not wants[1]:
+            return of_images, None, None
+        if where is not None:
+            own = own.where(where[..., None], 0)
+        of_sigma = (own * self._slope(self._own(images))).sum()
+        return of_images, of_sigma.to(sigma_px.dtype), None
+
+    def jvp(
+        self, tangents: tuple[Tensor | None, ...], images: Tensor, sigma_px: Tensor, where: Tensor | None
+    ) -> Tensor | None:
+        """Return the tangents [K, N, H, W, C] of the images."""
+        of_images, of_sigma = tangents[:2]
+        total = None if of_images is None else torch.stack([self.forward(each, sigma_px, where) for each in of_images])
+        if of_sigma is None:
+            return total
+        slope = self._slope(self._own(images))
+        change = images.new_zeros(images.shape)
+        change[..., self._channels] = slope if where is None else slope.where(where[..., None], 0)
+        moved = of_sigma.to(images.dtype).reshape(-1, 1, 1, 1, 1) * change
+        return moved if total is None else total + moved
+
+    def _own(self, images: Tensor) -> Tensor:
+        return images[..., self._channels].contiguous()
+
+    def _with_channels(self, images: Tensor, own: Tensor) -> Tensor:
+        on_cpu = images.device.type == "cpu"
+        copy = memory.empty(images.shape, images.dtype).copy_(images) if on_cpu else images.clone()
+        copy[..., self._channels] = own
+        return copy
+
+
+def _checked(images: Tensor, sigma_px: float | Tensor) -> float:
+    """Return the value of sigma_px."""
     check_tensors("blur", images=(images, "N H W C"))
     value = float(constant(sigma_px)) if isinstance(sigma_px, Tensor) else sigma_px
     if not (math.isfinite(value) and value >= 0):
         raise ShapeError(f"blur: sigma_px must be at least 0, got {value}")
-    if value == 0 or images.numel() == 0:
-        return images, None
-    is_learned = isinstance(sigma_px, Tensor) and has_derivative(sigma_px)
-    name, module = implementation("blur", images.device, backend)
-    if name == "reference":
-        known = module.forward(images, value)
-        return known, module.forward(images, sigma_px) - known if is_learned else None
+    return value
+
+
+def _taps(value: float, dtype: torch.dtype) -> _Taps:
     offset, weights = gaussian_weights(value)
     squares = offset.double().square()
     slope = weights * (squares - (weights * squares).sum()) / value**3
-    weights = weights.to(images.dtype)
-    blurred = run_linear(partial(module.forward, weights=weights), partial(module.backward, weights=weights), images)
-    if not is_learned:
-        return blurred, None
-    # Blurred by w + h w' along both axes, minus the same with -h, is 2 h times the derivative of the product of both
-    # passes with respect to sigma: exactly, whatever h is, since what is squared in h cancels.
     length = float(slope.abs().sum()) or 1.0
-    step = (slope / length).to(images.dtype)
+    return _Taps(weights.to(dtype), (slope / length).to(dtype), length / 2)
 
-    def change(passes: Callable[..., Tensor], whole: Tensor) -> Tensor:
-        # The gradient of of_sigma, whose factor below is 0. To know of a GPU would be to wait for it.
-        if whole.device.type == "cpu" and not bool(whole.any()):
-            return whole
-        return (passes(whole, weights=weights + step) - passes(whole, weights=weights - step)) * (length / 2)
 
-    of_sigma = run_linear(partial(change, module.forward), partial(change, module.backward), images)
-    return blurred, of_sigma * (sigma_px - constant(sigma_px)).to(images.dtype)
+def _of_any(passes: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return linear `passes` that do nothing with zeros, such as a gradient times 0; a GPU is not waited for."""
+    return lambda whole: whole if whole.device.type == "cpu" and not bool(whole.any()) else passes(whole)
