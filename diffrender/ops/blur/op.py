@@ -103,7 +103,7 @@ class _Channels:
     __name__ = "diffrender.ops.blur.op"
 
     def __init__(self, module: ModuleType, taps: _Taps, channels: slice) -> None:
-        self._taps, self._channels = taps, channels
+        self._channels = channels
         self._forward = partial(module.forward, weights=taps.weights)
         self._backward = partial(module.backward, weights=taps.weights)
         self._slope = taps.slope(module.forward)
