@@ -173,9 +173,11 @@ def test_of_images_and_sigma_only_what_is_wanted_has_a_gradient() -> None:
 
 @every_backend
 @both_dtypes
-def test_channels_are_blurred_as_images_of_their_own(backend: str, dtype: torch.dtype) -> None:
-    images, upstream = noise(2, 9, 11, 5, dtype=dtype), noise(2, 9, 11, 5, dtype=dtype, seed=1)
-    some, where = slice(1, 4), noise(2, 9, 11, seed=2) > 0.3
+@pytest.mark.parametrize("size", [(2, 9, 11), (1, 3, 2), (1, 40, 300)])
+def test_channels_are_blurred_as_images_of_their_own(backend: str, dtype: torch.dtype, size: tuple[int, ...]) -> None:
+    images, upstream = noise(*size, 5, dtype=dtype), noise(*size, 5, dtype=dtype, seed=1)
+    some, where = slice(1, 4), noise(*size, seed=2) > 0.3
+    where[:, 1:-8:14, :200] = where[:, 8:30, 150:] = False  # rows, and parts of rows, where no pixel counts
     found, wanted = [], []
     for results, of_channels in ((found, True), (wanted, False)):
         leaf, sigma = images.clone().requires_grad_(), torch.tensor(1.3, dtype=dtype, requires_grad=True)

@@ -1,107 +1,232 @@
-"""A separable blur on the CPU: along the rows, then down the columns, each pass a sum of shifted rows."""
+"""A separable blur on the CPU: bands of columns, in which blurred rows wait for those that they are added up with."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numba import njit
 from torch import Tensor
 
 from diffrender import memory
+from diffrender.ops.as_numpy import as_numpy
 from diffrender.threads import parallel_for
 
-# Columns are blurred in bands of this many numbers, which fit the first-level cache.
-BAND = 512
+# The waiting rows of a band have about WAITING numbers in all, which fit the caches of a core, and at least BAND each:
+# shorter loops cost more to begin than to run. Fewer than LEAST_BANDS in all would leave threads without work.
+WAITING, BAND, LEAST_BANDS = 1 << 15, 512, 8
+ALL = slice(None)
 
 
 @njit(nogil=True, cache=True)
-def blur_rows(start, end, images, n_channels, weights, out):
-    """Blur the rows start..end-1 of images [rows, W C] along themselves."""
-    size = images.shape[1]
+def scale(row, weight, out):
+    """Write `weight` times a row. Loops over rows are functions of their own, since only those become vectors."""
+    for i in range(len(out)):
+        out[i] = weight * row[i]
+
+
+@njit(nogil=True, cache=True)
+def add(row, weight, out):
+    """Add `weight` times a row."""
+    for i in range(len(out)):
+        out[i] += weight * row[i]
+
+
+@njit(nogil=True, cache=True)
+def add_pair(before, after, weight, out):
+    """Add `weight` times the sum of two rows."""
+    for i in range(len(out)):
+        out[i] += weight * (before[i] + after[i])
+
+
+@njit(nogil=True, cache=True)
+def blur_row(source, first, n_channels, weights, tails, transpose, wide, out):
+    """Write the numbers first..first+len(out)-1 of a row [W C], blurred along itself, or those of the transpose.
+
+    tails: the sums of the weights beyond each offset. wide: scratch.
+    """
+    size, n = len(source), len(out)
     reach = len(weights) // 2
-    wide = np.empty(size + 2 * reach * n_channels, images.dtype)
-    for row in range(start, end):
-        for k in range(reach):
+    margin = reach * n_channels
+    low, high = max(0, margin - first), min(n + 2 * margin, size - first + margin)
+    scale(source[first - margin + low : first - margin + high], source.dtype.type(1), wide[low:high])
+    # What is outside: the border pixel, or nothing for the transpose.
+    for c in range(n_channels):
+        before, after = source[c], source[size - n_channels + c]
+        for i in range(c, low, n_channels):
+            wide[i] = 0 if transpose else before
+        for i in range(high + c, n + 2 * margin, n_channels):
+            wide[i] = 0 if transpose else after
+    scale(wide[margin : margin + n], weights[reach], out)
+    for k in range(1, reach + 1):
+        shift = k * n_channels
+        add_pair(
+            wide[margin - shift : margin - shift + n],
+            wide[margin + shift : margin + shift + n],
+            weights[reach + k],
+            out,
+        )
+    if transpose:
+        # What the blur reads of the border pixels, they get back.
+        n_pixels = size // n_channels
+        for k in range(min(reach, n_pixels)):
             for c in range(n_channels):
-                wide[k * n_channels + c] = images[row, c]
-                wide[(reach + k) * n_channels + size + c] = images[row, size - n_channels + c]
-        for i in range(size):  # an assignment of arrays would take a second more to compile
-            wide[reach * n_channels + i] = images[row, i]
-        total = out[row]
-        total[:] = 0
-        for k in range(len(weights)):
-            weight = weights[k]
-            shifted = wide[k * n_channels : k * n_channels + size]
-            for i in range(size):
-                total[i] += weight * shifted[i]
+                if first == 0:
+                    out[c] += tails[k] * source[k * n_channels + c]
+                if first + n == size:
+                    out[n - n_channels + c] += tails[k] * source[size - (k + 1) * n_channels + c]
 
 
 @njit(nogil=True, cache=True)
-def blur_rows_backward(start, end, grad, n_channels, weights, out):
-    """Write the transpose of blur_rows."""
-    size = grad.shape[1]
-    reach = len(weights) // 2
-    wide = np.empty(size + 2 * reach * n_channels, grad.dtype)
-    for row in range(start, end):
-        wide[:] = 0
-        source = grad[row]
-        for k in range(len(weights)):
-            weight = weights[k]
-            shifted = wide[k * n_channels : k * n_channels + size]
-            for i in range(size):
-                shifted[i] += weight * source[i]
-        for i in range(size):
-            out[row, i] = wide[reach * n_channels + i]
-        for k in range(reach):
-            for c in range(n_channels):
-                out[row, c] += wide[k * n_channels + c]
-                out[row, size - n_channels + c] += wide[(reach + k) * n_channels + size + c]
+def add_rows(rows, y, height, weights, transpose, out):
+    """Write the sum of the rows around y, of which `rows` [K, n] holds the last ones, each at its number modulo K."""
+    n_taps = len(weights)
+    reach = n_taps // 2
+    n = len(out)
+    if reach <= y < height - reach:
+        scale(rows[y % n_taps, :n], weights[reach], out)
+        for k in range(1, reach + 1):
+            add_pair(rows[(y - k) % n_taps, :n], rows[(y + k) % n_taps, :n], weights[reach + k], out)
+        return
+    out[:] = 0
+    for k in range(n_taps):
+        other = y + k - reach
+        if not transpose:
+            other = min(max(other, 0), height - 1)
+        if 0 <= other < height:
+            add(rows[other % n_taps, :n], weights[k], out)
 
 
 @njit(nogil=True, cache=True)
-def blur_columns(start, end, images, n_bands, weights, transpose, out):
-    """Blur bands of columns of images [N, H, W C] downwards, or apply the transpose; item = view n_bands + band."""
+def blur_bands(start, end, images, band, n_channels, first_channel, last_channel, weights, tails, transpose, out):
+    """Blur bands of `band` columns of images [N, H, W C], or apply the transpose; item = view n_bands + band.
+
+    Channels below `first_channel` and from `last_channel` on are copied.
+    """
     height, size = images.shape[1], images.shape[2]
-    reach = len(weights) // 2
+    n_bands = -(-size // band)
+    n_taps = len(weights)
+    reach = n_taps // 2
+    wide = np.empty(band + 2 * reach * n_channels, images.dtype)
+    rows = np.empty((n_taps, band), images.dtype)
+    scratch = np.empty(band, images.dtype)
+    one = images.dtype.type(1)
+    top, bottom = (-reach, height + reach) if transpose else (0, height)
     for item in range(start, end):
         view = item // n_bands
-        first = (item - view * n_bands) * BAND
-        last = min(first + BAND, size)
-        out[view, :, first:last] = 0
+        left = (item - view * n_bands) * band
+        n = min(band, size - left)
+        total = scratch[:n]
+        known = 0
+        for y in range(top, bottom):
+            while known < min(y + reach + 1, height):
+                blur_row(
+                    images[view, known], left, n_channels, weights, tails, transpose, wide, rows[known % n_taps, :n]
+                )
+                known += 1
+            add_rows(rows, y, height, weights, transpose, total)
+            inside = min(max(y, 0), height - 1)
+            for c in range(n_channels):
+                if not first_channel <= c < last_channel:
+                    for i in range(c, n, n_channels):
+                        total[i] = images[view, y, left + i] if y == inside else 0
+            # Rows beyond a border are those of the border.
+            target = out[view, inside, left : left + n]
+            if y == top or 0 < y < height:
+                scale(total, one, target)
+            else:
+                add(total, one, target)
+
+
+@njit(nogil=True, cache=True)
+def slope_bands(
+    start, end, grad, images, where, band, n_channels, first_channel, last_channel, weights, slopes, tails, sums
+):  # fmt: skip
+    """Write, of each band, the sum over some channels of `grad` times the derivative of the blur by its sigma.
+
+    slopes: the derivatives of the weights. where: [N, H, W] bool of the pixels that count, or [0, 0, 0] if all do.
+    """
+    height, size = images.shape[1], images.shape[2]
+    n_bands = -(-size // band)
+    n_taps = len(weights)
+    reach = n_taps // 2
+    wide = np.empty(band + 2 * reach * n_channels, images.dtype)
+    rows, sloping = np.empty((n_taps, band), images.dtype), np.empty((n_taps, band), images.dtype)
+    scratch, other_scratch = np.empty(band, images.dtype), np.empty(band, images.dtype)
+    for item in range(start, end):
+        view = item // n_bands
+        left = (item - view * n_bands) * band
+        n = min(band, size - left)
+        pixel, n_pixels = left // n_channels, n // n_channels
+        total, other = scratch[:n], other_scratch[:n]
+        known = 0
+        result = 0.0
         for y in range(height):
-            for k in range(len(weights)):
-                weight = weights[k]
-                other = min(max(y + k - reach, 0), height - 1)
-                source = images[view, y if transpose else other, first:last]
-                total = out[view, other if transpose else y, first:last]
-                for i in range(last - first):
-                    total[i] += weight * source[i]
+            if len(where) and not where[view, y, pixel : pixel + n_pixels].any():
+                continue
+            known = max(known, y - reach)
+            while known < min(y + reach + 1, height):
+                row = images[view, known]
+                blur_row(row, left, n_channels, weights, tails, False, wide, rows[known % n_taps, :n])
+                blur_row(row, left, n_channels, slopes, tails, False, wide, sloping[known % n_taps, :n])
+                known += 1
+            add_rows(rows, y, height, slopes, False, total)
+            add_rows(sloping, y, height, weights, False, other)
+            for x in range(n_pixels):
+                if len(where) == 0 or where[view, y, pixel + x]:
+                    for i in range(x * n_channels + first_channel, x * n_channels + last_channel):
+                        result += grad[view, y, left + i] * (total[i] + other[i])
+        sums[item] = result
 
 
-def _passes(images: Tensor) -> tuple[np.ndarray, tuple[int, ...], int]:
-    n_views, height, width, n_channels = images.shape
-    return images.detach().contiguous().numpy(), (n_views, height, width * n_channels), n_channels
+def forward(images: Tensor, weights: Tensor, channels: slice = ALL) -> Tensor:
+    """See op.blur_channels."""
+    return _blur(images, weights, channels, False)
 
 
-def forward(images: Tensor, weights: Tensor) -> Tensor:
-    """See op.blur."""
-    array, shape, n_channels = _passes(images)
-    rows = memory.empty((shape[0] * shape[1], shape[2]), images.dtype).numpy()
+def backward(grad: Tensor, weights: Tensor, channels: slice = ALL) -> Tensor:
+    """Return the gradient with respect to images: the transpose of the blur."""
+    return _blur(grad, weights, channels, True)
+
+
+def slope_product(
+    grad: Tensor, images: Tensor, weights: Tensor, slopes: Tensor, channels: slice, where: Tensor | None
+) -> Tensor:
+    """Return the sum [] of `grad` times the derivative of the blurred channels by sigma; slopes: of the weights."""
+    where = torch.empty(0, 0, 0, dtype=torch.bool, device="cpu") if where is None else where
+    arrays, numbers = _rows(grad, images), _bands(images, channels, weights)
+    sums = np.zeros(_n_items(images, numbers[0]))
+    arguments = (*as_numpy(where), *numbers, *as_numpy(weights, slopes), _tails(weights), sums)
+    parallel_for(slope_bands, len(sums), 1, *arrays, *arguments)
+    return torch.tensor(sums.sum(), device="cpu")
+
+
+def _blur(images: Tensor, weights: Tensor, channels: slice, transpose: bool) -> Tensor:
     out = memory.empty(images.shape, images.dtype)
-    n_bands = -(-shape[2] // BAND)
-    parallel_for(blur_rows, len(rows), 64, array.reshape(rows.shape), n_channels, weights.numpy(), rows)
-    arguments = (rows.reshape(shape), n_bands, weights.numpy(), False, out.numpy().reshape(shape))
-    parallel_for(blur_columns, shape[0] * n_bands, 1, *arguments)
+    (rows, blurred), numbers = _rows(images, out), _bands(images, channels, weights)
+    arguments = (rows, *numbers, *as_numpy(weights), _tails(weights), transpose, blurred)
+    parallel_for(blur_bands, _n_items(images, numbers[0]), 1, *arguments)
     return out
 
 
-def backward(grad: Tensor, weights: Tensor) -> Tensor:
-    """Return gradient with respect to images: the two passes transposed, in reverse order."""
-    array, shape, n_channels = _passes(grad)
-    columns = memory.empty(shape, grad.dtype).numpy()
-    out = memory.empty(grad.shape, grad.dtype)
-    n_bands = -(-shape[2] // BAND)
-    arguments = (array.reshape(shape), n_bands, weights.numpy(), True, columns)
-    parallel_for(blur_columns, shape[0] * n_bands, 1, *arguments)
-    rows = columns.reshape(shape[0] * shape[1], shape[2])
-    parallel_for(blur_rows_backward, len(rows), 64, rows, n_channels, weights.numpy(), out.numpy().reshape(rows.shape))
-    return out
+def _rows(*images: Tensor) -> list[np.ndarray]:
+    """Return images as arrays [N, H, W C]."""
+    return [array.reshape(*array.shape[:2], -1) for array in as_numpy(*images)]
+
+
+def _bands(images: Tensor, channels: slice, weights: Tensor) -> tuple[int, int, int, int]:
+    """Return the numbers of a row in a band, those of a pixel, and the first and last of these to be blurred."""
+    n_views, _, width, n_channels = images.shape
+    first, last, _ = channels.indices(n_channels)
+    most = max(BAND, min(WAITING // len(weights), n_views * width * n_channels // LEAST_BANDS))
+    return n_channels * max(1, most // n_channels), n_channels, first, last
+
+
+def _n_items(images: Tensor, band: int) -> int:
+    return len(images) * -(-images.shape[2] * images.shape[3] // band)
+
+
+def _tails(weights: Tensor) -> np.ndarray:
+    """Return the sum of the weights of offsets beyond each of 0..reach-1, exact in the dtype of the weights."""
+    reach = len(weights) // 2
+    beyond = weights[reach + 1 :].double().flip(0).cumsum(0).flip(0)
+    return beyond.to(weights.dtype).numpy()

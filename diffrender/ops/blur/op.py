@@ -11,7 +11,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender import memory
 from diffrender.checks import check_shape, check_tensors
 from diffrender.derivatives import constant, has_derivative
 from diffrender.errors import ShapeError
@@ -77,11 +76,10 @@ def blur_channels(
 
 
 class _Taps(NamedTuple):
-    """weights: [K] of the Gaussian. step, half_length: its derivative by sigma is step times twice half_length."""
+    """weights, slopes: [K] of the Gaussian, and their derivatives by sigma."""
 
     weights: Tensor
-    step: Tensor
-    half_length: float
+    slopes: Tensor
 
     def slope(self, passes: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
         """Return the derivative of both passes, or of their transpose, by sigma.
@@ -89,10 +87,12 @@ class _Taps(NamedTuple):
         Blurred by w + h w' along both axes, minus the same with -h, is 2 h times the derivative of the product of both:
         exactly, whatever h is, since what is squared in h cancels.
         """
+        length = float(self.slopes.double().abs().sum()) or 1.0
+        step = (self.slopes.double() / length).to(self.slopes.dtype)
 
         def change(images: Tensor) -> Tensor:
-            up, down = (passes(images, weights=self.weights + sign * self.step) for sign in (1, -1))
-            return (up - down) * self.half_length
+            up, down = (passes(images, weights=self.weights + sign * step) for sign in (1, -1))
+            return (up - down) * (length / 2)
 
         return change
 
@@ -103,26 +103,20 @@ class _Channels:
     __name__ = "diffrender.ops.blur.op"
 
     def __init__(self, module: ModuleType, taps: _Taps, channels: slice) -> None:
-        self._channels = channels
-        self._forward = partial(module.forward, weights=taps.weights)
-        self._backward = partial(module.backward, weights=taps.weights)
-        self._slope = taps.slope(module.forward)
+        self._module, self._taps, self._channels = module, taps, channels
 
     def forward(self, images: Tensor, sigma_px: float | Tensor, where: Tensor | None) -> Tensor:
         """Return the blurred images."""
-        return self._with_channels(images, self._forward(self._own(images)))
+        return self._module.forward(images, self._taps.weights, self._channels)
 
     def backward(
         self, grad: Tensor, images: Tensor, sigma_px: Tensor, where: Tensor | None, wants: tuple[bool, ...]
     ) -> tuple[Tensor | None, Tensor | None, None]:
         """Return the gradients of images and sigma_px."""
-        own = self._own(grad)
-        of_images = self._with_channels(grad, self._backward(own)) if wants[0] else None
+        of_images = self._module.backward(grad, self._taps.weights, self._channels) if wants[0] else None
         if not wants[1]:
             return of_images, None, None
-        if where is not None:
-            own = own.where(where[..., None], 0)
-        of_sigma = (own * self._slope(self._own(images))).sum()
+        of_sigma = self._module.slope_product(grad, images, *self._taps, self._channels, where)
         return of_images, of_sigma.to(sigma_px.dtype), None
 
     def jvp(
@@ -133,20 +127,11 @@ class _Channels:
         total = None if of_images is None else torch.stack([self.forward(each, sigma_px, where) for each in of_images])
         if of_sigma is None:
             return total
-        slope = self._slope(self._own(images))
+        slope = self._taps.slope(self._module.forward)(images[..., self._channels])
         change = images.new_zeros(images.shape)
         change[..., self._channels] = slope if where is None else slope.where(where[..., None], 0)
         moved = of_sigma.to(images.dtype).reshape(-1, 1, 1, 1, 1) * change
         return moved if total is None else total + moved
-
-    def _own(self, images: Tensor) -> Tensor:
-        return images[..., self._channels].contiguous()
-
-    def _with_channels(self, images: Tensor, own: Tensor) -> Tensor:
-        on_cpu = images.device.type == "cpu"
-        copy = memory.empty(images.shape, images.dtype).copy_(images) if on_cpu else images.clone()
-        copy[..., self._channels] = own
-        return copy
 
 
 def _checked(images: Tensor, sigma_px: float | Tensor) -> float:
@@ -161,9 +146,8 @@ def _checked(images: Tensor, sigma_px: float | Tensor) -> float:
 def _taps(value: float, dtype: torch.dtype) -> _Taps:
     offset, weights = gaussian_weights(value)
     squares = offset.double().square()
-    slope = weights * (squares - (weights * squares).sum()) / value**3
-    length = float(slope.abs().sum()) or 1.0
-    return _Taps(weights.to(dtype), (slope / length).to(dtype), length / 2)
+    slopes = weights * (squares - (weights * squares).sum()) / value**3
+    return _Taps(weights.to(dtype), slopes.to(dtype))
 
 
 def _of_any(passes: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

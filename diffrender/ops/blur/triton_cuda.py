@@ -16,6 +16,7 @@ from diffrender.ops.triton_places import places
 # Numbers per program.
 BLOCK = 2048
 WARPS = 8
+ALL = slice(None)
 
 
 @triton.jit(do_not_specialize=["rows", "length", "inner", "reach"])
@@ -53,26 +54,50 @@ def blur_axis(
     tl.store(out + start + tl.arange(0, BLOCK), total, here)
 
 
-def forward(images: Tensor, weights: Tensor) -> Tensor:
-    """See op.blur."""
-    return _blur(images, weights, (2, 1), False)
+def forward(images: Tensor, weights: Tensor, channels: slice = ALL) -> Tensor:
+    """See op.blur_channels."""
+    return _with_channels(images, channels, _blur(images[..., channels], weights, (2, 1), False))
 
 
-def backward(grad: Tensor, weights: Tensor) -> Tensor:
+def backward(grad: Tensor, weights: Tensor, channels: slice = ALL) -> Tensor:
     """Return gradient with respect to images: the two passes transposed, in reverse order."""
-    return _blur(grad, weights, (1, 2), True)
+    return _with_channels(grad, channels, _blur(grad[..., channels], weights, (1, 2), True))
+
+
+def slope_product(
+    grad: Tensor, images: Tensor, weights: Tensor, slopes: Tensor, channels: slice, where: Tensor | None
+) -> Tensor:
+    """Return the sum [] of `grad` times the derivative of the blurred channels by sigma; slopes: of the weights."""
+    own, grad = images[..., channels], grad[..., channels]
+    if where is not None:
+        grad = grad.where(where[..., None], 0)
+    change = _along(_along(own, 2, weights), 1, slopes) + _along(_along(own, 2, slopes), 1, weights)
+    return (grad * change).sum()
+
+
+def _with_channels(images: Tensor, channels: slice, own: Tensor) -> Tensor:
+    if own.shape == images.shape:
+        return own
+    copy = images.clone()
+    copy[..., channels] = own
+    return copy
 
 
 def _blur(images: Tensor, weights: Tensor, axes: tuple[int, int], transposed: bool) -> Tensor:
-    table = hold(_table(tuple(weights.tolist()), weights.dtype, images.device))
     for axis in axes:
-        images = images.contiguous()
-        out, reach = torch.empty_like(images), len(weights) // 2
-        rows, length, inner = images.shape[:axis].numel(), images.shape[axis], images.shape[axis + 1 :].numel()
-        size, constants = (rows, length, inner, reach), {"TRANSPOSED": transposed, "BLOCK": BLOCK, "num_warps": WARPS}
-        launch(blur_axis, triton.cdiv(images.numel(), BLOCK), images, table, out, *size, **constants)
-        images = out
+        images = _along(images, axis, weights, transposed)
     return images
+
+
+def _along(images: Tensor, axis: int, weights: Tensor, transposed: bool = False) -> Tensor:
+    """Return images blurred along one axis by these weights, or the transpose of that."""
+    table = hold(_table(tuple(weights.tolist()), weights.dtype, images.device))
+    images = images.contiguous()
+    out, reach = torch.empty_like(images), len(weights) // 2
+    rows, length, inner = images.shape[:axis].numel(), images.shape[axis], images.shape[axis + 1 :].numel()
+    size, constants = (rows, length, inner, reach), {"TRANSPOSED": transposed, "BLOCK": BLOCK, "num_warps": WARPS}
+    launch(blur_axis, triton.cdiv(images.numel(), BLOCK), images, table, out, *size, **constants)
+    return out
 
 
 @lru_cache(maxsize=32)
