@@ -40,6 +40,7 @@ def cross_checks(data: dict[str, Any]) -> Iterator[Finding]:
         yield from _two_ways_of_objects(location, scene)
     yield from _from_run(data)
     yield from _shapes_of_targets(data)
+    yield from _materials_of_targets(data)
     yield from _masks(data)
     yield from _paths(data)
     yield from _remeshing(data)
@@ -62,11 +63,14 @@ def _from_run(data: dict[str, Any]) -> Iterator[Finding]:
             yield Finding((key,), message, ONE_OF_TWO)
 
 
-def _places_of(shape: str, scene: dict[str, Any]) -> Iterator[Location]:
-    meshes: list[tuple[Location, Any]] = [(("mesh",), scene.get("mesh"))]
+def _each_of(key: str, scene: dict[str, Any]) -> list[tuple[Location, Any]]:
+    """Return what `key` is of the object at the top and of each of `objects`."""
     objects = enumerate(as_list(scene.get("objects")))
-    meshes += [(("objects", i, "mesh"), as_mapping(item).get("mesh")) for i, item in objects]
-    for location, mesh in meshes:
+    return [((key,), scene.get(key)), *((("objects", i, key), as_mapping(item).get(key)) for i, item in objects)]
+
+
+def _places_of(shape: str, scene: dict[str, Any]) -> Iterator[Location]:
+    for location, mesh in _each_of("mesh", scene):
         if shape_name(mesh) == shape:
             yield (*location, "init") if isinstance(mesh, dict) else location
 
@@ -95,6 +99,15 @@ def _shapes_of_targets(data: dict[str, Any]) -> Iterator[Finding]:
             if targets.get(key) is value:
                 message = f"`mesh: stereo` is what pictures without masks show, but `{key}` is {str(value).lower()}"
                 yield Finding(("targets", key), message, ONE_OF_TWO)
+
+
+def _materials_of_targets(data: dict[str, Any]) -> Iterator[Finding]:
+    synthetic = as_mapping(as_mapping(data.get("targets")).get("synthetic"))
+    for location, material in _each_of("material", synthetic):
+        for name, value in as_mapping(material).items():
+            if as_mapping(value).get("from_vertices"):
+                message = "a target is not learned, so its values of vertices would never become a texture"
+                yield Finding(("targets", "synthetic", *location, name, "from_vertices"), message, ("remove it",))
 
 
 def _masks(data: dict[str, Any]) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,23 @@ def test_it_is_that_of_the_space_in_which_colours_are_compared(space: str, tmp_p
     squares = Objective((Term("image", 1.0, L2(space)),))
     wanted = LeastSquares(setup.model, squares, compare, lambda: 0.0, (len(views), 24, 24), 1.0, 0.0)
     torch.testing.assert_close(posterior.covariance.matrix, wanted.covariance(list(posterior.parts)).matrix)
+
+
+def test_a_background_that_was_put_there_says_nothing_of_the_blur(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = build_fit(load_config(write_ball(tmp_path), (*SQUARES, "optimize.cameras.blur={}", "loss={mask: null}")))
+    views = setup.fit_views
+    result = fit(setup.model, views, setup.objective, setup.optimizer, setup.settings, setup.render_step)
+    seen, render_end = [], FitSetup.render_end
+
+    def observed(self, scene, cameras, *options):
+        seen.append(cameras.blur_mask)
+        return render_end(self, scene, cameras, *options)
+
+    monkeypatch.setattr(FitSetup, "render_end", observed)
+    assert find_posterior(replace(setup, fit_views=replace(views, is_composited=True)), result) is not None
+    assert seen and all(mask is not None and mask.any() for mask in seen)
 
 
 def test_a_number_that_nothing_shows_has_no_deviation_and_the_others_have_theirs(tmp_path: Path) -> None:

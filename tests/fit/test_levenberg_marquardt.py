@@ -391,6 +391,22 @@ def test_many_numbers_are_found_by_products_alone() -> None:
     assert min(records) < 1e-4 * records[0]
 
 
+def test_a_background_that_was_put_there_teaches_no_blur() -> None:
+    scene, cameras = ball()
+    views = dataclasses.replace(targets(scene, cameras), is_composited=True)
+    cameras = dataclasses.replace(cameras, blur_px=torch.tensor(1.0))
+    seen = []
+
+    def observed(scene, cameras, step):
+        seen.append(cameras.blur_mask)
+        return render(scene, cameras)
+
+    model = SceneModel(scene, cameras, {"cameras.blur": None})
+    optimizer = LevenbergMarquardt(model, {"cameras.blur": ParamSettings(1.0)}, 2)
+    fit(model, views, SQUARES, optimizer, FitSettings(2), observed)
+    assert all(mask is not None and torch.equal(mask, views.masks[: len(mask)] > 0) for mask in seen)
+
+
 def test_deviations_are_those_of_fits_to_noisy_pictures() -> None:
     """Fifty draws of noise: the errors of focal length and colour, in deviations, have a size of 1."""
     scene, cameras = ball(32, 1, is_round=True)

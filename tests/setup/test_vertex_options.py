@@ -149,6 +149,13 @@ def test_textures_that_start_at_vertices(color: str, remesh: str, words: str | N
     assert build_fit(parse_config(format_resolved(setup.config), tmp_path)).config == setup.config
 
 
+@pytest.mark.parametrize("scene", ["{{material: {0}}}", "{{objects: [{{name: a, material: {0}}}]}}"])
+def test_values_of_the_vertices_of_a_target_never_become_textures(scene: str, tmp_path: Path) -> None:
+    targets = scene.format(f"{{type: unlit, base_color: {LATER}}}")
+    with pytest.raises(ConfigError, match="a target is not learned"):
+        parse_config(f"targets: {{synthetic: {targets}}}", tmp_path)
+
+
 def test_colours_of_a_file_of_two_materials_become_two_textures(tmp_path: Path) -> None:
     vertices, faces = icosphere(2, 0.5)
     (tmp_path / "two.mtl").write_text("newmtl a\nKd 1 0 0\nnewmtl b\nKd 0 1 0\n")
