@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from diffrender.config.options.losses import L2Options, LossOptions
 from diffrender.config.options.material_inputs import TextureOf
-from diffrender.config.options.materials import LambertOptions, UnlitOptions
+from diffrender.config.options.materials import AnyMaterial, LambertOptions, UnlitOptions
 from diffrender.config.options.meshes import StereoMesh, VisualHullMesh
 from diffrender.config.options.parameters import ParameterOptions, RemeshScheduleOptions
 from diffrender.config.options.schedules import ExponentialOptions
@@ -167,19 +167,12 @@ def choose_defaults(config: FitConfig, views: Views, shows_surface: bool = False
         updates["optimize"] = optimize.model_copy(update={"resolution": ResolutionOptions(scale=scale, until=stop)})
         reasons["optimize.resolution"] = "shapes become no better on larger images, and steps are quick"
     if config.material is None or config.material.base_color is None:
-        material = config.material or (LambertOptions() if config.lights else UnlitOptions())
-        # It replaces vertex colours when the remeshed object is unwrapped, and with it any other texture.
+        # It replaces vertex colours when the remeshed object is unwrapped.
         is_remeshed = optimize.method == "adam" and stop < optimize.steps
         is_remeshed &= config.program is None and not _is_placed(config)
-        is_alone = not any(isinstance(form, TextureOf) for _, form in material)
-        is_later = scale <= SCALE_OF_VERTEX_COLORS and is_remeshed and is_alone
-        texture = _texture_for(shown).model_copy(update={"from_vertices": is_later})
-        updates["material"] = material.model_copy(update={"base_color": texture})
-        size = f"{texture.resolution} x {texture.resolution}"
-        reasons["material"] = f"a texture holds more than vertices do; {size} for {shown:,.0f} pixels of the object"
-        if is_later:
-            reasons["material"] += ", learned at vertices until its mesh is remeshed no more"
-            color = STEADY
+        updates["material"], reasons["material"], color = _choose_material(
+            config, shown, scale <= SCALE_OF_VERTEX_COLORS and is_remeshed
+        )
     is_small = config.targets.path is not None and len(views) <= FEW_PICTURES
     if is_small and "batch_size" not in optimize.model_fields_set:
         chosen = updates.get("optimize", optimize)
@@ -200,6 +193,24 @@ def choose_defaults(config: FitConfig, views: Views, shows_surface: bool = False
     )
     shape = ParameterOptions(remesh=remesh, schedule=DECAY)
     return Chosen(config.model_copy(update=updates), reasons, shape, color)
+
+
+def _choose_material(
+    config: FitConfig, pixels: float, starts_at_vertices: bool
+) -> tuple[AnyMaterial, str, ParameterOptions]:
+    """Return the material with a gray texture for an object of so many pixels, why, and how its colours are learned.
+
+    starts_at_vertices: whether its colours are those of vertices first, if it has no other texture.
+    """
+    material = config.material or (LambertOptions() if config.lights else UnlitOptions())
+    is_alone = not any(isinstance(form, TextureOf) for _, form in material)
+    texture, color = _texture_for(pixels), DECAYING
+    size = f"{texture.resolution} x {texture.resolution}"
+    reason = f"a texture holds more than vertices do; {size} for {pixels:,.0f} pixels of the object"
+    if starts_at_vertices and is_alone:
+        texture, color = texture.model_copy(update={"from_vertices": True}), STEADY
+        reason += ", learned at vertices until its mesh is remeshed no more"
+    return material.model_copy(update={"base_color": texture}), reason, color
 
 
 def _texture_for(pixels: float) -> TextureOf[Albedo]:

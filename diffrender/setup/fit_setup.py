@@ -157,52 +157,11 @@ def build_fit(config: FitConfig) -> FitSetup:
     fit_views = with_learned_distortion(with_learned_gains(fit_views, config), config)
     fit_views = with_learned_blur(fit_views, config)
     config = config.model_copy(update={"optimize": learn_all_parts(config.optimize, names)})
-    start_db = start_psnr_db(scene, fit_views)
-    factor = rate_factor(start_db)
-    has_rates = config.optimize.method == "adam"
-    if factor < 1 and has_rates:
-        reason = f"the start has {start_db:.1f} dB already: usual rates of meshes and materials times {factor:.2g}"
-        chosen = chosen._replace(reasons={**chosen.reasons, "optimize": reason})
-    later = later_textures(config.all_objects())
-    parameters = fill_parameters(config, scene, fit_views.cameras, region.radius, chosen.shape, chosen.color, factor)
-    loss = fill_loss(config.loss, parameters, scene, fit_views, later)
-    off = {path: None for path, options in config.optimize.written().items() if options is None}
-    if not has_rates:
-        parameters = {path: without_rates(options, config.optimize, path) for path, options in parameters.items()}
-    optimize = _fill_resolution(config.optimize.with_parameters({**parameters, **off}))
-    edges = fill_edges(config.render.edges, fit_views.cameras, optimize.steps)
-    config = config.model_copy(
-        update={
-            "optimize": optimize,
-            "loss": loss,
-            "device": str(device),
-            "render": config.render.model_copy(update={"edges": edges, "near": fit_views.cameras.near}),
-        }
-    )
-
-    methods = {
-        path: build_method(path, parameters, scene, fit_views.cameras, region, ranges_of(config), later)
-        for path in parameters
-    }
-    edge_schedule = build_edge_schedule(edges)
-    starts = [0 if has_rates else options.start or 0 for options in parameters.values()]
-    annealed = [] if program is None else [program.until]
-    settings = _build_settings(
-        optimize, config.targets.background == "random", max([edge_schedule.until, *starts, *annealed])
-    )
+    config, chosen = _fill_options(config, chosen, scene, fit_views, region, device)
+    edges = build_edge_schedule(config.render.edges)
+    settings = _build_settings(config, edges.until if program is None else max(edges.until, program.until))
     settings.check(fit_views)
-    model = SceneModel(scene, fit_views.cameras, methods, program)
-    _check_apart(model, scene, program)
-    # Objects that move on their own are no parts of a surface in the model's scene.
-    objective = Objective(tuple(build_terms(loss, model.initial_template.scene)))
-    objective.check(fit_views)
-    param_settings = {path: build_param_settings(options) for path, options in parameters.items()}
-    remeshing = build_remeshing(parameters, scene, fit_views.cameras, later, optimize.steps)
-    optimizer = (
-        FitOptimizer(model, param_settings, optimize.steps, remeshing)
-        if has_rates
-        else LevenbergMarquardt(model, param_settings, optimize.steps)
-    )
+    model, objective, optimizer = _build_learning(config, scene, fit_views, region, program)
     heldout = None if targets.heldout is None else with_lens_of(targets.heldout.to(device), fit_views)
     return FitSetup(
         config=shift_positions(config, origin),
@@ -214,7 +173,7 @@ def build_fit(config: FitConfig) -> FitSetup:
         objective=objective,
         optimizer=optimizer,
         settings=settings,
-        edges=edge_schedule,
+        edges=edges,
         target_scene=targets.scene,
         target_cameras=targets.cameras,
         relit=None if targets.relit is None else _move_relit(targets.relit, scene, device),
@@ -225,6 +184,54 @@ def build_fit(config: FitConfig) -> FitSetup:
         program=loaded,
         pictures=targets.pictures,
     )
+
+
+def _fill_options(
+    config: FitConfig, chosen: Chosen, scene: Scene, views: Views, region: Region, device: torch.device
+) -> tuple[FitConfig, Chosen]:
+    """Return `config` with what is learned, and how it is compared, filled in, and `chosen` with why."""
+    start_db = start_psnr_db(scene, views)
+    factor, has_rates = rate_factor(start_db), config.optimize.method == "adam"
+    if factor < 1 and has_rates:
+        reason = f"the start has {start_db:.1f} dB already: usual rates of meshes and materials times {factor:.2g}"
+        chosen = chosen._replace(reasons={**chosen.reasons, "optimize": reason})
+    parameters = fill_parameters(config, scene, views.cameras, region.radius, chosen.shape, chosen.color, factor)
+    loss = fill_loss(config.loss, parameters, scene, views, later_textures(config.all_objects()))
+    if not has_rates:
+        parameters = {path: without_rates(options, config.optimize, path) for path, options in parameters.items()}
+    off = {path: None for path, options in config.optimize.written().items() if options is None}
+    optimize = _fill_resolution(config.optimize.with_parameters({**parameters, **off}))
+    edges = fill_edges(config.render.edges, views.cameras, optimize.steps)
+    updates = {
+        "optimize": optimize,
+        "loss": loss,
+        "device": str(device),
+        "render": config.render.model_copy(update={"edges": edges, "near": views.cameras.near}),
+    }
+    return config.model_copy(update=updates), chosen
+
+
+def _build_learning(
+    config: FitConfig, scene: Scene, views: Views, region: Region, program: Program | None
+) -> tuple[SceneModel, Objective, FitOptimizer | LevenbergMarquardt]:
+    """Build what is learned, what is compared, and what makes steps, from filled-in options."""
+    assert config.loss is not None  # it is filled in
+    optimize, parameters = config.optimize, config.optimize.parameters()
+    later = later_textures(config.all_objects())
+    methods = {
+        path: build_method(path, parameters, scene, views.cameras, region, ranges_of(config), later)
+        for path in parameters
+    }
+    model = SceneModel(scene, views.cameras, methods, program)
+    _check_apart(model, scene, program)
+    # Objects that move on their own are no parts of a surface in the model's scene.
+    objective = Objective(tuple(build_terms(config.loss, model.initial_template.scene)))
+    objective.check(views)
+    settings = {path: build_param_settings(options) for path, options in parameters.items()}
+    if optimize.method != "adam":
+        return model, objective, LevenbergMarquardt(model, settings, optimize.steps)
+    remeshing = build_remeshing(parameters, scene, views.cameras, later, optimize.steps)
+    return model, objective, FitOptimizer(model, settings, optimize.steps, remeshing)
 
 
 def _with_findings(config: FitConfig, targets: Targets) -> FitConfig:
@@ -322,12 +329,15 @@ def _fill_resolution(optimize: OptimizeOptions) -> OptimizeOptions:
     return optimize.model_copy(update={"resolution": filled})
 
 
-def _build_settings(optimize: OptimizeOptions, random_background: bool, settled: int) -> FitSettings:
-    """Build the settings of the loop. settled: the step from which on nothing but images changes."""
-    resolution = ResolutionSchedule()
+def _build_settings(config: FitConfig, settled: int) -> FitSettings:
+    """Build the settings of the loop. settled: the step from which on edges and programs are those of the last."""
+    optimize, resolution = config.optimize, ResolutionSchedule()
     if optimize.resolution is not None:
         resolution = ResolutionSchedule(**constructor_options(optimize.resolution))
-    settled = max(settled, resolution.until)
+    # Only least squares converge before their last step.
+    starts = [options.start or 0 for options in optimize.parameters().values() if optimize.method != "adam"]
+    settled = max([settled, resolution.until, *starts])
+    random_background = config.targets.background == "random"
     return FitSettings(optimize.steps, optimize.batch_size, optimize.seed, resolution, random_background, settled)
 
 
