@@ -31,6 +31,7 @@ from diffrender.setup.object_masks import ObjectMasks, _is_cut_off, composite, f
 from diffrender.setup.seen_surface import SeenSurface
 from diffrender.setup.standing_object import find_standing_object
 from diffrender.setup.swept_views import sweep_views
+from diffrender.setup.targets import build_targets
 from diffrender.setup.without_masks import Found, find_without_masks
 
 MIDDLE = torch.zeros(3)
@@ -294,9 +295,9 @@ def test_a_fit_of_pictures_without_masks_starts_from_a_hull_and_is_read_back(tmp
 def test_masks_are_looked_for_where_a_hull_may_be_carved_or_they_are_asked_for(tmp_path: Path) -> None:
     write(tmp_path, table_scene(), orbit(size=96))
     told = "nothing in the middle of its pictures is apart"
-    setup = build_fit(parse_config("targets: {path: .}", tmp_path))
-    assert setup.fit_views.masks is None and any(told in note for note in setup.notes)
+    targets = build_targets(parse_config("targets: {path: .}", tmp_path))
+    assert targets.fit.masks is None and any(told in note for note in targets.notes)
     for text in ("targets: {path: ., masks: false}", "targets: {path: .}\nmesh: {init: sphere}"):
-        assert not any(told in note for note in build_fit(parse_config(text, tmp_path)).notes)
+        assert not any(told in note for note in build_targets(parse_config(text, tmp_path)).notes)
     with pytest.raises(DataError, match=f"masks cannot be found: .*{told}.*remove `targets.find_masks`"):
-        build_fit(parse_config("targets: {path: ., find_masks: true}\nmesh: {init: sphere}", tmp_path))
+        build_targets(parse_config("targets: {path: ., find_masks: true}\nmesh: {init: sphere}", tmp_path))
