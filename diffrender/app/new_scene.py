@@ -12,6 +12,7 @@ from diffrender.config.overrides import Override
 from diffrender.config.scene_dependent_defaults import PHOTO_RESOLUTION
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError, DataError
+from diffrender.readers.captures.picture_files import PICTURE_SUFFIXES
 
 SCENE_FILES = ("scene.yaml", "scene.yml")
 # Files of captures, which may be named as such; a .json may also be a scene file.
@@ -39,7 +40,7 @@ def find_scene_file(path: Path) -> Path | None:
     """Return the scene file that `path` means: itself, or one in the folder; None if `path` is a capture."""
     if path.is_dir():
         return next((path / name for name in SCENE_FILES if (path / name).is_file()), None)
-    if path.suffix.lower() not in CAPTURES or not path.is_file():
+    if path.suffix.lower() not in (*CAPTURES, *PICTURE_SUFFIXES) or not path.is_file():
         return path
     return path if path.suffix.lower() == ".json" and _has_targets(path) else None
 

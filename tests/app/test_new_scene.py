@@ -123,5 +123,8 @@ def test_a_capture_is_fitted_without_a_scene_file(photos: Path, tmp_path: Path, 
 def test_what_is_neither_scene_nor_capture_is_told(tmp_path: Path) -> None:
     result = invoke("fit", tmp_path / "lost")
     assert result.exit_code == 1 and "no such scene file" in result.output
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff")
+    result = invoke("check", tmp_path / "photo.jpg")
+    assert result.exit_code == 1 and "nothing tells where its camera was" in result.output
     result = invoke("fit", tmp_path)
     assert result.exit_code == 1 and "it must be a folder with" in result.output

@@ -75,10 +75,21 @@ def test_a_path_of_no_known_format_is_told_what_there_is_and_what_is_known(tmp_p
     with pytest.raises(DataError, match=f"none: does not exist; {known}"):
         read_capture(tmp_path / "none", CaptureOptions())
     for index in range(8):
-        (tmp_path / f"{index}.jpg").touch()
-    with pytest.raises(DataError, match=rf"with 0\.jpg, 1\.jpg, .*5\.jpg and 2 more; {known}"):
+        (tmp_path / f"{index}.txt").touch()
+    with pytest.raises(DataError, match=rf"with 0\.txt, 1\.txt, .*5\.txt and 2 more; {known}"):
         read_capture(tmp_path, CaptureOptions())
     with pytest.raises(DataError, match=f"is a file of another kind; {known}"):
-        read_capture(tmp_path / "0.jpg", CaptureOptions())
+        read_capture(tmp_path / "0.txt", CaptureOptions())
     with pytest.raises(DataError, match=r"none\.json: does not exist"):
         read_capture(tmp_path / "none.json", CaptureOptions())
+
+
+@pytest.mark.parametrize(
+    ("path", "words"), [("", "holds 2 photographs"), ("images", "holds 2"), ("images/a.png", "is a")]
+)
+def test_photographs_without_cameras_are_told_what_finds_them(tmp_path: Path, path: str, words: str) -> None:
+    (tmp_path / "images").mkdir()
+    for name in "ab":
+        write_png(tmp_path / "images" / f"{name}.png", torch.zeros(2, 2, 3))
+    with pytest.raises(DataError, match=rf"{words}.*, (but|and) nothing tells where .* (COLMAP|it must be)"):
+        read_capture(tmp_path / path, CaptureOptions())

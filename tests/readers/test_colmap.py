@@ -220,6 +220,18 @@ def test_photographs_marked_to_be_turned_are_taken_as_colmap_took_them(tmp_path)
     fails(folder, "a first.png: is 8 x 5 (width x height), but its camera 3 was found for images of 8 x 6")
 
 
+@pytest.mark.parametrize(("mark", "is_named"), [(None, True), (6, True), (3, False)])
+def test_photographs_are_named_where_their_size_tells_how_they_are_read(tmp_path, mark, is_named):
+    folder = write_capture(tmp_path, images=IMAGES[1:])
+    file, exif = folder / "images" / "a first.png", Image.Exif()
+    if mark is not None:
+        exif[0x0112] = mark
+    Image.fromarray(np.full((6, 8, 3), 255, np.uint8)).save(file, exif=exif)
+    (found,) = read(folder).views.files
+    assert (found is not None) == is_named
+    assert found is None or (found.image, found.width, found.height) == (file, 8, 6)
+
+
 def test_distorted_photographs_are_undistorted(tmp_path):
     camera = (*CAMERA[:5], (10.0, 4.5, 2.5, 3.0))
     capture = read(write_capture(tmp_path, cameras=(camera,)))

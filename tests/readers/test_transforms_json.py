@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from support.transforms_captures import AT_X5, AT_Z5, DISC, HEIGHT, WIDTH, capture, fails, flat, read, save
 
 from diffrender.errors import DataError
@@ -299,3 +300,22 @@ def test_images_without_masks_are_skipped_where_missing_ones_are(tmp_path):
     assert found.notes == ("1 of its 2 images have no mask while others have one, and are skipped: 1",)
     assert found.views.names == ("0",) and found.views.masks is not None
     assert len(read(folder, use_masks=False)) == 2
+
+
+@pytest.mark.parametrize(
+    ("mark", "size", "is_turned"), [(6, (8, 6), False), (6, (6, 8), True), (6, (), None), (3, (8, 6), None)]
+)
+def test_photographs_marked_to_be_turned_are_read_if_their_size_tells_how(tmp_path, mark, size, is_turned):
+    halves, exif = np.zeros((6, 8, 3), np.uint8), Image.Exif()
+    halves[:3] = 255  # above; turned clockwise, on the right
+    exif[0x0112] = mark
+    Image.fromarray(halves).save(tmp_path / "0.png", exif=exif)
+    content = {"fl_x": 10, **dict(zip("wh", size, strict=False))}
+    content["frames"] = [{"file_path": "0.png", "transform_matrix": AT_Z5}]
+    (tmp_path / "transforms.json").write_text(json.dumps(content))
+    if is_turned is None:
+        fails(tmp_path, "0.png: has an EXIF orientation", "state their width and height")
+        return
+    image = read(tmp_path).images[0]
+    assert bool((image[:, 3:] if is_turned else image[:3]).eq(1).all())
+    assert image.shape == (*reversed(size), 3)

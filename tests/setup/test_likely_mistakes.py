@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
-from diffrender.setup.likely_mistakes import Trial, Tried
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.target_views import Views
+from diffrender.setup import likely_mistakes
+from diffrender.setup.likely_mistakes import Trial, Tried, try_mistakes
 
 
 @pytest.mark.parametrize(
@@ -20,3 +24,21 @@ def test_a_mistake_is_found_if_undoing_it_leaves_little_that_disagrees(
 
 def test_nothing_tried_is_nothing_found() -> None:
     assert Trial(0.2, ()).found is None
+
+
+@pytest.mark.parametrize(("but_for_one", "is_found"), [(0.3, True), (0.996, False)])
+def test_one_view_that_disagrees_is_no_mistake_of_all(
+    but_for_one: float, is_found: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    angles = torch.arange(6.0)
+    eyes = torch.stack([3 * angles.sin(), torch.ones(6), 3 * angles.cos()], 1)
+    cameras = Cameras.perspective(eyes, height=8, width=8)
+    views = Views(cameras, torch.zeros(6, 8, 8, 3), torch.zeros(6, 8, 8), tuple("abcdef"))
+    # With no view left out nothing explains the rest; with one, any small change does.
+    shares = {False: lambda is_changed: 0.88, True: lambda is_changed: 0.999 if is_changed else but_for_one}
+    monkeypatch.setattr(
+        likely_mistakes,
+        "share_of_outlines",
+        lambda seen, tolerance: shares[tolerance > 0](not torch.equal(seen.cameras.focal_px, cameras.focal_px)),
+    )
+    assert (try_mistakes(views, (0.0, 0.0, 0.0)).found is not None) == is_found

@@ -11,6 +11,7 @@ from diffrender.checks import as_path, check_type
 from diffrender.errors import DataError
 from diffrender.readers.captures import colmap, llff, matrices, photometric_stereo, transforms_json
 from diffrender.readers.captures.capture import Capture, CaptureOptions, CaptureReader, describe_path
+from diffrender.readers.captures.picture_files import PICTURE_SUFFIXES
 
 # The first that claims a path reads it: LLFF's poses are made from COLMAP's cameras, and lack their lenses.
 CAPTURE_READERS: tuple[CaptureReader, ...] = (
@@ -29,5 +30,21 @@ def read_capture(path: str | Path, options: CaptureOptions) -> Capture:
     reader = next((reader for reader in CAPTURE_READERS if reader.claims(path)), None)
     if reader is None:
         accepted = ", or ".join(reader.accepts for reader in CAPTURE_READERS)
-        raise DataError(f"{path}: {describe_path(path)}; it must be {accepted}")
+        raise DataError(f"{path}: {_without_cameras(path) or describe_path(path)}; it must be {accepted}")
     return reader.read(path, options)
+
+
+def _without_cameras(path: Path) -> str | None:
+    """Return in words that there are photographs alone, and what finds their cameras; None if there are none."""
+    if path.is_file():
+        is_picture = path.suffix.lower() in PICTURE_SUFFIXES
+        return "is a photograph, and nothing tells where its camera was" if is_picture else None
+    for folder in (path, path / "images"):
+        if folder.is_dir():
+            n = sum(each.suffix.lower() in PICTURE_SUFFIXES for each in folder.iterdir())
+            if n:
+                return (
+                    f"holds {n} photographs, but nothing tells where their cameras were; COLMAP finds that: put its"
+                    " model into sparse/0 beside them"
+                )
+    return None

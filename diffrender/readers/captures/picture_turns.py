@@ -22,3 +22,11 @@ def choose_turn(file: Path, fits: Callable[[int, int], bool]) -> tuple[bool | No
         if fits(*size):
             return turn, size
     return None, sizes[0]
+
+
+def turn_told_by_size(file: Path, width: int | None, height: int | None) -> bool | None:
+    """Return whether a photograph is to be turned, if the size that it should have tells: a mark may exchange sides."""
+    sizes = stored_and_turned_size(file) if os.path.isfile(file) else None
+    if sizes is None or sizes[0] == sizes[1] or (width, height) not in sizes:
+        return None
+    return (width, height) == sizes[1]

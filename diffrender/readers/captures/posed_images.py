@@ -25,10 +25,11 @@ from diffrender.readers.captures.memory_need import check_memory
 from diffrender.readers.captures.photometry import Photometry, photometry_of_cameras
 from diffrender.readers.captures.picture_doubts import doubt_brightness, doubt_copies, doubt_files
 from diffrender.readers.captures.picture_files import some
+from diffrender.readers.captures.picture_turns import turn_told_by_size
 from diffrender.readers.captures.problems import load_or_note, problems_error
 from diffrender.readers.captures.undistort import note_undistorted, undistort_loaded
 from diffrender.readers.images.high_bit_depth import LINEAR_SUFFIXES, has_high_bit_depth
-from diffrender.readers.images.image import read_image, stored_and_turned_size
+from diffrender.readers.images.image import is_marked_to_be_turned, read_image, stored_and_turned_size
 from diffrender.readers.images.image_data import ImageData
 from diffrender.readers.images.masks import read_mask
 from diffrender.scene.cameras import Cameras
@@ -239,7 +240,10 @@ def read_posed_images(
 
 def _files(frame: PosedImage, size: tuple[int, int]) -> ViewFiles | None:
     """Return the files of a frame, None if a transforms.json cannot say how they become its picture."""
-    if frame.intrinsics.distortion is not None or frame.turn is not None or len(frame.ignore_paths) > 1:
+    if frame.intrinsics.distortion is not None or len(frame.ignore_paths) > 1:
+        return None
+    is_turned = frame.turn is not None and is_marked_to_be_turned(frame.image_path)
+    if is_turned and turn_told_by_size(frame.image_path, *size) != frame.turn:
         return None
     ignore = frame.ignore_paths[0] if frame.ignore_paths else None
     return ViewFiles(frame.image_path, frame.mask_path, ignore, *size)
@@ -258,7 +262,10 @@ def _load_all(frames: Sequence[PosedImage], options: CaptureOptions, problems: l
 
 
 def _load(frame: PosedImage, options: CaptureOptions) -> _Loaded:
-    image = read_image(frame.image_path, frame.turn)
+    turn = frame.turn
+    if turn is None:
+        turn = turn_told_by_size(frame.image_path, frame.stated_width, frame.stated_height)
+    image = read_image(frame.image_path, turn)
     height, width = image.rgb.shape[:2]
     for what, stated, found in (("w", frame.stated_width, width), ("h", frame.stated_height, height)):
         if stated is not None and stated != found:

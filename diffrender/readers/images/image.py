@@ -137,6 +137,21 @@ def stored_and_turned_size(path: Path) -> tuple[tuple[int, int], tuple[int, int]
     return (width, height), (height, width) if is_on_its_side else (width, height)
 
 
+def is_marked_to_be_turned(path: Path) -> bool:
+    """Return whether the camera marks an image to be turned or mirrored; not if Pillow does not know the file."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            return _is_marked(picture)
+    except Exception:
+        return False
+
+
+def _is_marked(picture: Image.Image) -> bool:
+    return picture.getexif().get(_EXIF_ORIENTATION) not in (None, 0, 1)
+
+
 def open_picture(path: Path, turn: bool | None = None) -> Image.Image:
     """Decode an image file of 8 bits per channel whose pixels are stored upright, or of which `turn` says what to do.
 
@@ -145,14 +160,15 @@ def open_picture(path: Path, turn: bool | None = None) -> Image.Image:
     picture = decode_picture(path, str(path))
     if picture.mode.startswith(("I", "F")):
         raise DataError(f"{path}: has more than 8 bits per channel (Pillow mode {picture.mode}); save it with 8 bits")
-    if picture.getexif().get(_EXIF_ORIENTATION) not in (None, 0, 1) and turn is not False:
+    if turn is not False and _is_marked(picture):
         if turn:
             from PIL import ImageOps
 
             return ImageOps.exif_transpose(picture)
         raise DataError(
             f"{path}: has an EXIF orientation, which some programs apply and others ignore, so its pixels may not match"
-            " the camera; rotate the pixels and remove the tag (mogrify -auto-orient)"
+            " the camera; rotate the pixels and remove the tag (mogrify -auto-orient), or state their width and height"
+            " if these tell which is meant"
         )
     return picture
 
