@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from diffrender import memory
 from diffrender.errors import ConfigError
 from diffrender.fit.deterministic_reduce import mean_per_view
 from diffrender.imaging.color import COLOR_SPACES
 from diffrender.ops.compare_colors import compare_colors
 from diffrender.ops.compare_colors.reference import color_difference
+from diffrender.ops.differentiable import run_linear
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.target_views import Views
 
@@ -63,10 +65,22 @@ class LossInputs:
         pair = (each.reshape(n_views * height * width, 1, 1, -1) for each in (self._rgba, self.views.images))
         return compare_colors(*pair, space=space, **options, **compared)[0].reshape(n_views, height, width)
 
-    @cached_property
+    @property
+    def coverage(self) -> Tensor:
+        """The coverage of the renderings [n, H, W]."""
+        return self._parts[1]
+
+    @property
     def _rgba(self) -> Tensor:
-        """The renderings [n, H, W, 4], put together once."""
-        return self.output.rgba
+        """The renderings [n, H, W, 4]."""
+        return self._parts[0] if self.views.masks is not None else self.output.rgba
+
+    @cached_property
+    def _parts(self) -> tuple[Tensor, Tensor]:
+        """The renderings and their coverage, whose gradients become one in one pass, where a slice would make zeros."""
+        if self.output.aovs != ("color",):
+            return self.output.rgba, self.output.coverage
+        return run_linear(_split, _join, self.output.image)
 
     def weighted(self, weights: Tensor | None) -> LossInputs:
         """Return the same comparison with other weights [n, H, W] of the pixels."""
@@ -109,6 +123,17 @@ class LossInputs:
         """Return the target masks [n, H, W], zero where weights are. Raises ConfigError if the targets have none."""
         masks, weights = require_masks(self.views, "mask"), self.views.weights
         return masks if weights is None else torch.where(weights > 0, masks, 0)
+
+
+def _split(image: Tensor) -> tuple[Tensor, Tensor]:
+    return image.view_as(image), image[..., -1].contiguous()
+
+
+def _join(image: Tensor, coverage: Tensor) -> Tensor:
+    on_cpu = image.device.type == "cpu"
+    whole = memory.empty(image.shape, image.dtype).copy_(image) if on_cpu else image.clone()
+    whole[..., -1] += coverage
+    return whole
 
 
 def cameras_to_compare(cameras: Cameras, views: Views) -> Cameras:

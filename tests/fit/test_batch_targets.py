@@ -1,10 +1,9 @@
 import math
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
-from support.fit_fakes import blob_cameras, blob_scene, blob_views, render_blob
+from support.fit_fakes import blob_cameras, blob_scene, blob_views, output_of, render_blob
 from test_fit_loop import COLOR, OBJECTIVE, POSE, SCALE, Watcher, problem
 
 from diffrender.errors import ConfigError
@@ -115,7 +114,7 @@ def test_outlines_are_pulled_the_right_way_whatever_the_colours(object_color, ri
         coverage = torch.full((40, 1, 1, 1), 0.02, requires_grad=True)
         rgba = torch.cat([(coverage * rim_color).expand(-1, -1, -1, 3), coverage], -1)
         added = StepViews(views, ResolutionSchedule(), True, 0).draw_added_background(torch.zeros(3), 40, 0)
-        LossInputs(SimpleNamespace(rgba=rgba), views, added).difference("linear").abs().sum().backward()
+        LossInputs(output_of(rgba), views, added).difference("linear").abs().sum().backward()
         assert bool((coverage.grad * sign > 0).all())
 
 

@@ -1,9 +1,9 @@
 import math
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
+from support.fit_fakes import output_of
 
 from diffrender.errors import ConfigError
 from diffrender.fit.loss_inputs import LossInputs, cameras_to_compare
@@ -38,7 +38,7 @@ def views_of(rgba):
 
 
 def compare(rendered, target):
-    return LossInputs(SimpleNamespace(rgba=rendered, coverage=rendered[..., 3]), views_of(target))
+    return LossInputs(output_of(rendered), views_of(target))
 
 
 def images(seed, n_views=3, height=7, width=9):
@@ -88,10 +88,7 @@ def test_what_is_not_known_counts_as_if_it_were_not_there(loss, added):
     views = [replace(views_of(target), weights=weights), views_of(target[:2, :, :4])]
     parts = [rendered, rendered[:2, :, :4]]
     offsets = [None, None] if added is None else [added, added[:2]]
-    pairs = [
-        LossInputs(SimpleNamespace(rgba=rgba, coverage=rgba[..., 3]), *others)
-        for rgba, *others in zip(parts, views, offsets, strict=True)
-    ]
+    pairs = [LossInputs(output_of(rgba), *others) for rgba, *others in zip(parts, views, offsets, strict=True)]
     whole, part = loss(pairs[0]), loss(pairs[1])
     torch.testing.assert_close(whole[:2], part)
     assert whole[2] == 0
@@ -215,7 +212,7 @@ def test_mask_loss_without_masks_says_what_to_do():
     views = views_of(images(0))
     bare = Views(views.cameras, views.images, None, views.names)
     with pytest.raises(ConfigError, match="no masks; remove this term, or give images with an alpha channel"):
-        MaskIoU()(LossInputs(SimpleNamespace(rgba=images(0), coverage=images(0)[..., 3]), bare))
+        MaskIoU()(LossInputs(output_of(images(0)), bare))
 
 
 @pytest.mark.parametrize("name", IMAGE_LOSSES)

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -227,7 +228,7 @@ def test_what_a_remeshed_step_spoilt_is_undone_with_its_mesh():
     def spoilt(scene, cameras, step):
         output = render_vertices(scene, cameras)
         if step == 2:
-            output.rgba = output.rgba * math.nan
+            output = replace(output, image=output.image * math.nan)
         return output
 
     model, views, optimizer = problem()

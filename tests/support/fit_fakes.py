@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 
 import torch
 
 from diffrender.geometry.primitives import icosphere
+from diffrender.render.render import RenderOutput
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights import LIGHTS
 from diffrender.scene.materials import MATERIALS
@@ -44,10 +44,16 @@ def render_blob(scene, cameras, step=0):
     alpha = torch.exp(-0.5 * squared / radius[:, None, None] ** 2)[..., None]
     color = item.material.base_color
     rgba = torch.cat([alpha * color + (1 - alpha) * scene.background, alpha], -1)
-    return SimpleNamespace(rgba=rgba, coverage=rgba[..., 3])
+    return output_of(rgba)
 
 
 def blob_views(scene, cameras):
     with torch.no_grad():
         rgba = render_blob(scene, cameras).rgba
     return Views(cameras, rgba[..., :3], rgba[..., 3], tuple(f"view_{i:03d}" for i in range(len(cameras))))
+
+
+def output_of(rgba):
+    """What `render` returns for images [N, H, W, 4]."""
+    nothing = rgba.new_zeros(rgba.shape[:3])
+    return RenderOutput(rgba, ("color",), nothing.long() - 1, nothing, None)

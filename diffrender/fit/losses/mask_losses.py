@@ -31,7 +31,7 @@ class MaskIoU(Loss):
 
     def differences(self, comparison: LossInputs) -> list[Tensor]:
         """Return those of the coverage, [n, H, W]."""
-        return [comparison.output.coverage - comparison.masks()]
+        return [comparison.coverage - comparison.masks()]
 
     def cost(self, differences: Sequence[Tensor], comparison: LossInputs) -> Tensor:
         """Return [n]: what is apart, relative to the union as it is."""
@@ -41,7 +41,7 @@ class MaskIoU(Loss):
 
     def _areas(self, comparison: LossInputs) -> tuple[Tensor, Tensor]:
         """Return what is in one of them alone, and the union, in pixels [n]."""
-        coverage, mask, weights = comparison.output.coverage, comparison.masks(), comparison.views.weights
+        coverage, mask, weights = comparison.coverage, comparison.masks(), comparison.views.weights
         if weights is not None:
             coverage, mask = weights * coverage, weights * mask
         apart = sum_per_view((coverage - mask).abs())
@@ -64,7 +64,7 @@ class MaskL1(Loss):
 
     def differences(self, comparison: LossInputs) -> list[Tensor]:
         """Return those of the coverage, [n, H, W]."""
-        return [comparison.output.coverage - comparison.masks()]
+        return [comparison.coverage - comparison.masks()]
 
     def cost(self, differences: Sequence[Tensor], comparison: LossInputs) -> Tensor:
         """Return the mean absolute difference of each view [n]."""
