@@ -38,6 +38,7 @@ _HOME = {
     "read_transforms": "diffrender.readers.captures.transforms_json",
     "read_capture": "diffrender.readers.captures",
     "CaptureOptions": "diffrender.readers.captures.capture",
+    **dict.fromkeys(("to_opencv_axes", "from_opencv_axes"), "diffrender.geometry.camera_axes"),
     **dict.fromkeys(("write_glb", "GlbObject"), "diffrender.writers.gltf.scene"),
     "write_obj": "diffrender.writers.meshes.obj",
     "write_ply": "diffrender.writers.meshes.ply",

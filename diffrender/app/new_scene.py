@@ -12,11 +12,10 @@ from diffrender.config.overrides import Override
 from diffrender.config.scene_dependent_defaults import PHOTO_RESOLUTION
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError, DataError
-from diffrender.readers.captures.picture_files import PICTURE_SUFFIXES
 
 SCENE_FILES = ("scene.yaml", "scene.yml")
 # Files of captures, which may be named as such; a .json may also be a scene file.
-CAPTURES = (".json", ".npz", ".npy")
+SCENES, CAPTURES = (".yaml", ".yml"), (".json", ".npz", ".npy")
 
 # Without their "# " lines are valid; those of `optimize` together with it.
 CHOICES = """\
@@ -40,9 +39,16 @@ def find_scene_file(path: Path) -> Path | None:
     """Return the scene file that `path` means: itself, or one in the folder; None if `path` is a capture."""
     if path.is_dir():
         return next((path / name for name in SCENE_FILES if (path / name).is_file()), None)
-    if path.suffix.lower() not in (*CAPTURES, *PICTURE_SUFFIXES) or not path.is_file():
+    suffix = path.suffix.lower()
+    if suffix in SCENES or not path.is_file():
         return path
-    return path if path.suffix.lower() == ".json" and _has_targets(path) else None
+    if suffix not in CAPTURES:
+        from diffrender.readers.captures.picture_files import (
+            PICTURE_SUFFIXES,
+        )  # with torch, which scene files do without
+
+        return None if suffix in PICTURE_SUFFIXES else path
+    return path if suffix == ".json" and _has_targets(path) else None
 
 
 def _has_targets(path: Path) -> bool:

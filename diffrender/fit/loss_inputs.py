@@ -43,7 +43,9 @@ class LossInputs:
     def difference(self, space: str) -> Tensor:
         """Return rendered minus target colours [n, H, W, 3] in `space`, zero where weights are; differentiable."""
         if space not in self._differences:
-            self._differences[space] = color_difference(self._rgba, self.views.images, space=space, **self._compared())
+            with torch.enable_grad():
+                difference = color_difference(self._rgba, self.views.images, space=space, **self._compared())
+            self._differences[space] = difference
         return self._differences[space]
 
     def mean_penalty(self, space: str, **options: Any) -> Tensor:
@@ -68,19 +70,21 @@ class LossInputs:
     @property
     def coverage(self) -> Tensor:
         """The coverage of the renderings [n, H, W]."""
-        return self._parts[1]
+        return self._parts[1] if self.output.aovs == ("color",) else self.output.coverage
 
     @property
     def _rgba(self) -> Tensor:
         """The renderings [n, H, W, 4]."""
-        return self._parts[0] if self.views.masks is not None else self.output.rgba
+        return self._parts[0]
 
     @cached_property
     def _parts(self) -> tuple[Tensor, Tensor]:
         """The renderings and their coverage, whose gradients become one in one pass, where a slice would make zeros."""
-        if self.output.aovs != ("color",):
-            return self.output.rgba, self.output.coverage
-        return run_linear(_split, _join, self.output.image)
+        with torch.enable_grad():  # whoever asks first may be under torch.no_grad, and others not
+            if self.views.masks is None or self.output.aovs != ("color",):
+                rgba = self.output.rgba
+                return rgba, rgba[..., -1]
+            return run_linear(_split, _join, self.output.image)
 
     def weighted(self, weights: Tensor | None) -> LossInputs:
         """Return the same comparison with other weights [n, H, W] of the pixels."""

@@ -404,7 +404,7 @@ def test_a_background_that_was_put_there_teaches_no_blur() -> None:
     model = SceneModel(scene, cameras, {"cameras.blur": None})
     optimizer = LevenbergMarquardt(model, {"cameras.blur": ParamSettings(1.0)}, 2)
     fit(model, views, SQUARES, optimizer, FitSettings(2), observed)
-    assert all(mask is not None and torch.equal(mask, views.masks[: len(mask)] > 0) for mask in seen)
+    assert seen and all(mask is not None and torch.equal(mask, views.masks[: len(mask)] > 0) for mask in seen)
 
 
 def test_deviations_are_those_of_fits_to_noisy_pictures() -> None:

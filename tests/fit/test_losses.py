@@ -11,6 +11,7 @@ from diffrender.fit.losses import IMAGE_LOSSES, MASK_LOSSES
 from diffrender.fit.losses.mask_losses import MaskIoU
 from diffrender.fit.losses.pointwise import L1, L2, Charbonnier, Huber, PointwiseLoss
 from diffrender.fit.losses.pyramid import Pyramid
+from diffrender.render.render import RenderOutput
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.target_views import Views
 
@@ -296,3 +297,22 @@ def test_the_edge_of_a_background_that_was_put_there_teaches_no_blur(is_composit
     mask = cameras_to_compare(cameras, views).blur_mask
     assert mask is None if not is_composited else torch.equal(mask, target[..., 3] > 0)
     assert cameras_to_compare(cameras, replace(views, masks=None)).blur_mask is None
+
+
+@pytest.mark.parametrize("aovs", [("color",), ("color", "depth")])
+def test_losses_of_one_comparison_have_the_gradients_that_they_have_alone(aovs):
+    """Also after one that looks at the colours without a gradient first, to leave out the worst."""
+    target = torch.rand(2, 6, 7, 4, generator=torch.Generator().manual_seed(0))
+    image = torch.rand(2, 6, 7, 4 + (len(aovs) > 1), generator=torch.Generator().manual_seed(1)).requires_grad_()
+    nothing = torch.zeros(2, 6, 7)
+    losses = [L1(trim=0.2), MaskIoU(), L2(), Pyramid()]
+
+    def comparison():
+        return LossInputs(RenderOutput(image, aovs, nothing.long(), nothing, None), views_of(target))
+
+    together = comparison()
+    total = sum(loss(together).sum() for loss in losses)
+    (found,) = torch.autograd.grad(total, image)
+    alone = [torch.autograd.grad(loss(comparison()).sum(), image)[0] for loss in losses]
+    torch.testing.assert_close(found, sum(alone))
+    assert float(alone[1][..., -1].abs().sum()) > 0.1

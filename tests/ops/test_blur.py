@@ -225,3 +225,10 @@ def test_channels_have_no_second_derivative() -> None:
     (slope,) = torch.autograd.grad(blurred.square().sum(), sigma, create_graph=True)
     with pytest.raises(BackendError, match="no second derivative"):
         torch.autograd.grad(slope, images)
+
+
+def test_a_blur_much_wider_than_the_image_takes_no_longer_for_that() -> None:
+    images = noise(1, 8, 8, 4).requires_grad_()
+    (found,) = torch.autograd.grad(blur(images, 20_000.0)[0, 3, 4, 1], images)
+    # Nothing but the borders is seen, half of each side.
+    assert float(found[0, [0, 0, -1, -1], [0, -1, 0, -1], 1].sum()) == pytest.approx(1, abs=1e-3)

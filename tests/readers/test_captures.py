@@ -85,11 +85,16 @@ def test_a_path_of_no_known_format_is_told_what_there_is_and_what_is_known(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("path", "words"), [("", "holds 2 photographs"), ("images", "holds 2"), ("images/a.png", "is a")]
+    ("path", "words"),
+    [
+        ("", r"holds photographs \(a.png, b.png\), but nothing .* COLMAP finds that: put its model into sparse/0"),
+        ("images", r"holds photographs \(a.png, b.png\), but nothing .* COLMAP finds that"),
+        ("images/a.png", "is a photograph, and nothing tells where its camera was; it must be"),
+    ],
 )
 def test_photographs_without_cameras_are_told_what_finds_them(tmp_path: Path, path: str, words: str) -> None:
     (tmp_path / "images").mkdir()
     for name in "ab":
         write_png(tmp_path / "images" / f"{name}.png", torch.zeros(2, 2, 3))
-    with pytest.raises(DataError, match=rf"{words}.*, (but|and) nothing tells where .* (COLMAP|it must be)"):
+    with pytest.raises(DataError, match=words):
         read_capture(tmp_path / path, CaptureOptions())

@@ -69,7 +69,7 @@ def test_other_lenses_are_refused_by_name_with_the_remedy(tmp_path, kind):
 @pytest.mark.parametrize(
     ("camera", "message"),
     [
-        ((3, "PINHOLE", 1, 8, 6, (0.0, 9.0, 4.0, 3.0)), "camera 3: the focal length fx must be above 0, got 0"),
+        ((3, "PINHOLE", 1, 8, 6, (0.0, 9.0, 4.0, 3.0)), "camera 3: the focal length fx must be above 0, got 0; export"),
         ((3, "SIMPLE_PINHOLE", 0, 8, 6, (-5.0, 4.0, 3.0)), "camera 3: the focal length f must be above 0, got -5"),
         ((3, "SIMPLE_PINHOLE", 0, 8, 6, (float("nan"), 4.0, 3.0)), "camera 3: f must be a finite number, got nan"),
         ((3, "SIMPLE_PINHOLE", 0, 0, 6, (5.0, 4.0, 3.0)), "camera 3: width must be 1..1048576 pixels, got 0"),

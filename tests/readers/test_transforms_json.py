@@ -186,7 +186,7 @@ MIRRORED = [[-1.0, 0, 0, 0], *AT_Z5[1:]]
         ({"transform_matrix": NAN}, "transform_matrix must be finite, got nan at index [0, 0]"),
         ({"transform_matrix": SCALED}, "its rotation is scaled by 2"),
         ({"transform_matrix": MIRRORED}, "mirror image"),
-        ({"fl_x": 0}, "fl_x must be a number above 0, got 0"),
+        ({"fl_x": 0}, "fl_x must be a number above 0, got 0; give the focal length in pixels"),
         ({"fl_y": math.inf}, "fl_y must be a number above 0, got Infinity"),
         ({"cx": "middle"}, 'cx must be a finite number, got "middle"'),
         ({"camera_angle_x": 40}, "camera_angle_x must be an angle in radians between 0 and pi, got 40"),

@@ -78,22 +78,21 @@ def blur_row(source, first, n_channels, weights, tails, transpose, wide, out):
 
 @njit(nogil=True, cache=True)
 def add_rows(rows, y, height, weights, transpose, out):
-    """Write the sum of the rows around y, of which `rows` [K, n] holds the last ones, each at its number modulo K."""
-    n_taps = len(weights)
+    """Write the sum of the rows around y, of which `rows` [R, n] holds the last ones, each at its number modulo R."""
+    n_taps, n_rows = len(weights), len(rows)
     reach = n_taps // 2
     n = len(out)
     if reach <= y < height - reach:
-        scale(rows[y % n_taps, :n], weights[reach], out)
+        scale(rows[y % n_rows, :n], weights[reach], out)
         for k in range(1, reach + 1):
-            add_pair(rows[(y - k) % n_taps, :n], rows[(y + k) % n_taps, :n], weights[reach + k], out)
+            add_pair(rows[(y - k) % n_rows, :n], rows[(y + k) % n_rows, :n], weights[reach + k], out)
         return
     out[:] = 0
-    for k in range(n_taps):
-        other = y + k - reach
-        if not transpose:
-            other = min(max(other, 0), height - 1)
-        if 0 <= other < height:
-            add(rows[other % n_taps, :n], weights[k], out)
+    # The transpose takes nothing from outside; the blur takes the border.
+    low, high = (max(0, reach - y), min(n_taps, height + reach - y)) if transpose else (0, n_taps)
+    for k in range(low, high):
+        other = min(max(y + k - reach, 0), height - 1)
+        add(rows[other % n_rows, :n], weights[k], out)
 
 
 @njit(nogil=True, cache=True)
@@ -107,7 +106,7 @@ def blur_bands(start, end, images, band, n_channels, first_channel, last_channel
     n_taps = len(weights)
     reach = n_taps // 2
     wide = np.empty(band + 2 * reach * n_channels, images.dtype)
-    rows = np.empty((n_taps, band), images.dtype)
+    rows = np.empty((min(n_taps, height), band), images.dtype)
     scratch = np.empty(band, images.dtype)
     one = images.dtype.type(1)
     top, bottom = (-reach, height + reach) if transpose else (0, height)
@@ -120,7 +119,7 @@ def blur_bands(start, end, images, band, n_channels, first_channel, last_channel
         for y in range(top, bottom):
             while known < min(y + reach + 1, height):
                 blur_row(
-                    images[view, known], left, n_channels, weights, tails, transpose, wide, rows[known % n_taps, :n]
+                    images[view, known], left, n_channels, weights, tails, transpose, wide, rows[known % len(rows), :n]
                 )
                 known += 1
             add_rows(rows, y, height, weights, transpose, total)
@@ -150,7 +149,8 @@ def slope_bands(
     n_taps = len(weights)
     reach = n_taps // 2
     wide = np.empty(band + 2 * reach * n_channels, images.dtype)
-    rows, sloping = np.empty((n_taps, band), images.dtype), np.empty((n_taps, band), images.dtype)
+    rows = np.empty((min(n_taps, height), band), images.dtype)
+    sloping = np.empty_like(rows)
     scratch, other_scratch = np.empty(band, images.dtype), np.empty(band, images.dtype)
     for item in range(start, end):
         view = item // n_bands
@@ -166,8 +166,8 @@ def slope_bands(
             known = max(known, y - reach)
             while known < min(y + reach + 1, height):
                 row = images[view, known]
-                blur_row(row, left, n_channels, weights, tails, False, wide, rows[known % n_taps, :n])
-                blur_row(row, left, n_channels, slopes, tails, False, wide, sloping[known % n_taps, :n])
+                blur_row(row, left, n_channels, weights, tails, False, wide, rows[known % len(rows), :n])
+                blur_row(row, left, n_channels, slopes, tails, False, wide, sloping[known % len(rows), :n])
                 known += 1
             add_rows(rows, y, height, slopes, False, total)
             add_rows(sloping, y, height, weights, False, other)

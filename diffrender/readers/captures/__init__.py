@@ -11,7 +11,7 @@ from diffrender.checks import as_path, check_type
 from diffrender.errors import DataError
 from diffrender.readers.captures import colmap, llff, matrices, photometric_stereo, transforms_json
 from diffrender.readers.captures.capture import Capture, CaptureOptions, CaptureReader, describe_path
-from diffrender.readers.captures.picture_files import PICTURE_SUFFIXES
+from diffrender.readers.captures.picture_files import PICTURE_SUFFIXES, some
 
 # The first that claims a path reads it: LLFF's poses are made from COLMAP's cameras, and lack their lenses.
 CAPTURE_READERS: tuple[CaptureReader, ...] = (
@@ -40,11 +40,11 @@ def _without_cameras(path: Path) -> str | None:
         is_picture = path.suffix.lower() in PICTURE_SUFFIXES
         return "is a photograph, and nothing tells where its camera was" if is_picture else None
     for folder in (path, path / "images"):
-        if folder.is_dir():
-            n = sum(each.suffix.lower() in PICTURE_SUFFIXES for each in folder.iterdir())
-            if n:
-                return (
-                    f"holds {n} photographs, but nothing tells where their cameras were; COLMAP finds that: put its"
-                    " model into sparse/0 beside them"
-                )
+        files = sorted(folder.iterdir()) if folder.is_dir() else []
+        names = [each.name for each in files if each.suffix.lower() in PICTURE_SUFFIXES and each.is_file()]
+        if names:
+            return (
+                f"holds photographs ({some(names)}), but nothing tells where their cameras were; COLMAP finds that: put"
+                " its model into sparse/0 beside them"
+            )
     return None

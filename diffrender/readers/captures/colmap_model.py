@@ -114,7 +114,7 @@ def _camera_problems(camera: CameraEntry) -> list[str]:
         if not math.isfinite(value):
             problems.append(f"{place}: {name} must be a finite number, got {value}")
         elif name in ("f", "fx", "fy") and value <= 0:
-            problems.append(f"{place}: the focal length {name} must be above 0, got {value:g}")
+            problems.append(f"{place}: the focal length {name} must be above 0, got {value:g}; export the model anew")
     for name, side in (("width", camera.width), ("height", camera.height)):
         if not 1 <= side <= LARGEST_SIDE:
             problems.append(f"{place}: {name} must be 1..{LARGEST_SIDE} pixels, got {side}")

@@ -46,7 +46,9 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def number_of(values: Mapping[str, Any], key: str, low: float, high: float, problems: list[str]) -> float | None:
+def number_of(
+    values: Mapping[str, Any], key: str, low: float, high: float, problems: list[str], remedy: str = ""
+) -> float | None:
     """Return values[key] as a number strictly between low and high; None if it is absent, or wrong: see `problems`."""
     if key not in values:
         return None
@@ -56,7 +58,7 @@ def number_of(values: Mapping[str, Any], key: str, low: float, high: float, prob
     expected = "a finite number" if low == -math.inf else f"a number above {low:g}"
     if low == 0 and high == math.pi:
         expected = "an angle in radians between 0 and pi"
-    problems.append(f"{key} must be {expected}, got {shorten(value)}")
+    problems.append(f"{key} must be {expected}, got {shorten(value)}{remedy}")
     return None
 
 

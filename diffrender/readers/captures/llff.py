@@ -72,7 +72,10 @@ def _frame(image: Path, index: int, matrix: torch.Tensor, problems: list[str]) -
     place = f"row {index} ({image.parent.name}/{image.name})"
     height, width, focal = matrix[:, 4].tolist()
     if not all(math.isfinite(value) and value > 0 for value in (height, width, focal)):
-        problems.append(f"{place}: height, width and focal length must be above 0, got {height}, {width}, {focal}")
+        found = f"{height}, {width}, {focal}"
+        problems.append(
+            f"{place}: height, width and focal length must be above 0, got {found}; make the file from its cameras anew"
+        )
         return None
     try:
         world_from_cam = rigid_pose("its pose", matrix[:, :4])

@@ -14,7 +14,7 @@ from diffrender.errors import DataError
 from diffrender.imaging.filters import resize_area
 from diffrender.readers.captures.canvas import put_on_canvas
 from diffrender.readers.captures.lens_distortion import LensDistortion
-from diffrender.readers.captures.posed_images import PosedImage
+from diffrender.readers.captures.posed_images import PosedImage, turn_of
 from diffrender.readers.captures.problems import load_or_note, problems_error
 from diffrender.readers.captures.undistort import undistort
 from diffrender.readers.images.image import decode_picture, existing_file, stored_and_turned_size
@@ -93,7 +93,7 @@ def _undistort(values: Tensor, frame: PosedImage, lens: LensDistortion, size: tu
     NaN where any part of a pixel is unknown, or beyond the photograph.
     """
     sizes = stored_and_turned_size(frame.image_path)
-    full_width, full_height = (values.shape[1], values.shape[0]) if sizes is None else sizes[frame.turn is True]
+    full_width, full_height = (values.shape[1], values.shape[0]) if sizes is None else sizes[turn_of(frame) is True]
     scale_x, scale_y = values.shape[1] / full_width, values.shape[0] / full_height
     focal_x, focal_y, center_x, center_y = frame.intrinsics.resolved(full_width, full_height)
     intrinsics = focal_x * scale_x, focal_y * scale_y, center_x * scale_x, center_y * scale_y

@@ -238,12 +238,19 @@ def read_posed_images(
     )
 
 
+def turn_of(frame: PosedImage) -> bool | None:
+    """Return what to do with a photograph that is marked to be turned: as its reader says, or as its size tells."""
+    told = frame.turn is None
+    return turn_told_by_size(frame.image_path, frame.stated_width, frame.stated_height) if told else frame.turn
+
+
 def _files(frame: PosedImage, size: tuple[int, int]) -> ViewFiles | None:
     """Return the files of a frame, None if a transforms.json cannot say how they become its picture."""
     if frame.intrinsics.distortion is not None or len(frame.ignore_paths) > 1:
         return None
-    is_turned = frame.turn is not None and is_marked_to_be_turned(frame.image_path)
-    if is_turned and turn_told_by_size(frame.image_path, *size) != frame.turn:
+    turn = turn_of(frame)
+    is_turned = turn is not None and is_marked_to_be_turned(frame.image_path)
+    if is_turned and turn_told_by_size(frame.image_path, *size) != turn:
         return None
     ignore = frame.ignore_paths[0] if frame.ignore_paths else None
     return ViewFiles(frame.image_path, frame.mask_path, ignore, *size)
@@ -262,10 +269,7 @@ def _load_all(frames: Sequence[PosedImage], options: CaptureOptions, problems: l
 
 
 def _load(frame: PosedImage, options: CaptureOptions) -> _Loaded:
-    turn = frame.turn
-    if turn is None:
-        turn = turn_told_by_size(frame.image_path, frame.stated_width, frame.stated_height)
-    image = read_image(frame.image_path, turn)
+    image = read_image(frame.image_path, turn_of(frame))
     height, width = image.rgb.shape[:2]
     for what, stated, found in (("w", frame.stated_width, width), ("h", frame.stated_height, height)):
         if stated is not None and stated != found:

@@ -77,7 +77,9 @@ def _frames(path: Path, content: Mapping[str, Any], options: CaptureOptions, not
     check_resolution(path, options)
     frames = content.get("frames")
     if not isinstance(frames, list) or not frames:
-        raise DataError(f'{path}: "frames" must be a list with at least one frame, got {shorten(frames)}')
+        raise DataError(
+            f'{path}: "frames" must be a list with at least one frame, got {shorten(frames)}; export them anew'
+        )
     problems: list[str] = []
     read = [posed_image(path, content, index, frame, problems) for index, frame in enumerate(frames)]
     posed = [frame for frame in read if frame is not None]

@@ -14,6 +14,7 @@ from diffrender.scene.projection import Projection
 from diffrender.scene.projections import PROJECTIONS
 from diffrender.scene.projections.perspective import Perspective
 
+FOCAL = "; give the focal length in pixels of the image file, or camera_angle_x in its place"
 _COEFFICIENTS = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
 # Of frames that name no model: those whose meaning is the same to all programs. k4 is not.
 _UNNAMED = ("k1", "k2", "k3", "p1", "p2")
@@ -28,8 +29,8 @@ def intrinsics_of(lens: Mapping[str, Any], problems: list[str]) -> Intrinsics:
     distortion = _distortion(lens, projection, problems)
     names = projection.parameter_names()
     result = Intrinsics(
-        focal_x_px=number_of(lens, "fl_x", 0, math.inf, problems),
-        focal_y_px=number_of(lens, "fl_y", 0, math.inf, problems),
+        focal_x_px=number_of(lens, "fl_x", 0, math.inf, problems, FOCAL),
+        focal_y_px=number_of(lens, "fl_y", 0, math.inf, problems, FOCAL),
         fov_x_rad=number_of(lens, "camera_angle_x", 0, math.pi, problems),
         fov_y_rad=number_of(lens, "camera_angle_y", 0, math.pi, problems),
         center_x_px=number_of(lens, "cx", -math.inf, math.inf, problems),
