@@ -209,7 +209,7 @@ MISTAKES = (
         "cameras too fast",
         "doubtful or failed",
         "learning_rate_too_high",
-        ("optimize={steps: 60, cameras.pose: {lr: 0.5}, mesh.vertices: {}, material.base_color: {}}",),
+        ("optimize={steps: 60, cameras.pose: {lr: 1.5}, mesh.vertices: {}, material.base_color: {}}",),
         is_slow=True,
     ),
     Mistake("vertices that do not move", "failed", "never_moved", ("optimize.mesh.vertices.lr=1e-12",), is_slow=True),
