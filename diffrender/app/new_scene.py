@@ -43,9 +43,8 @@ def find_scene_file(path: Path) -> Path | None:
     if suffix in SCENES or not path.is_file():
         return path
     if suffix not in CAPTURES:
-        from diffrender.readers.captures.picture_files import (
-            PICTURE_SUFFIXES,
-        )  # with torch, which scene files do without
+        # This loads torch, which scene files are read without.
+        from diffrender.readers.captures.picture_files import PICTURE_SUFFIXES
 
         return None if suffix in PICTURE_SUFFIXES else path
     return path if suffix == ".json" and _has_targets(path) else None

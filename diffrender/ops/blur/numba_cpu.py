@@ -226,7 +226,7 @@ def _n_items(images: Tensor, band: int) -> int:
 
 
 def _tails(weights: Tensor) -> np.ndarray:
-    """Return the sum of the weights of offsets beyond each of 0..reach-1, exact in the dtype of the weights."""
+    """Return the sum of the weights of offsets beyond each of 0..reach-1."""
     reach = len(weights) // 2
     beyond = weights[reach + 1 :].double().flip(0).cumsum(0).flip(0)
     return beyond.to(weights.dtype).numpy()

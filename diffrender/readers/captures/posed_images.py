@@ -240,8 +240,9 @@ def read_posed_images(
 
 def turn_of(frame: PosedImage) -> bool | None:
     """Return what to do with a photograph that is marked to be turned: as its reader says, or as its size tells."""
-    told = frame.turn is None
-    return turn_told_by_size(frame.image_path, frame.stated_width, frame.stated_height) if told else frame.turn
+    if frame.turn is not None:
+        return frame.turn
+    return turn_told_by_size(frame.image_path, frame.stated_width, frame.stated_height)
 
 
 def _files(frame: PosedImage, size: tuple[int, int]) -> ViewFiles | None:
