@@ -20,6 +20,7 @@ from diffrender.geometry.primitives import Triangles, icosphere
 from diffrender.geometry.remesh.remesh import remesh
 from diffrender.geometry.topology import Topology
 from diffrender.geometry.weld_corners import weld_corners
+from diffrender.imaging.lens_distortion import BrownConrady
 from diffrender.imaging.plane_sweep import sweep_planes
 from diffrender.ops.barycentrics import barycentrics
 from diffrender.ops.changes_across import changes_across
@@ -28,7 +29,6 @@ from diffrender.ops.compare_colors import compare_colors
 from diffrender.ops.interpolate import interpolate
 from diffrender.ops.screen_uvs import screen_uvs
 from diffrender.ops.total_variation import total_variation
-from diffrender.readers.captures.lens_distortion import BrownConrady
 from diffrender.readers.captures.undistort import undistort
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.render import render

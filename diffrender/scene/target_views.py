@@ -11,14 +11,27 @@ from torch import Tensor
 
 from diffrender.checks import check_colors, check_float, check_shape, check_type
 from diffrender.errors import ShapeError
+from diffrender.imaging.lens_distortion import LensDistortion
 from diffrender.scene.cameras import Cameras, concatenate_cameras
 
 
 @dataclass(frozen=True)
-class ViewFiles:
-    """The files of a view whose picture is a whole photograph as a pinhole took it, and its size in pixels.
+class PhotographLens:
+    """A lens whose distortion was undone in the picture of a view.
 
-    mask, ignore: None if there is no such file.
+    focal_px, center_px: (x, y), of the photograph at its full size, and of the pinhole that the picture is of.
+    """
+
+    distortion: LensDistortion
+    focal_px: tuple[float, float]
+    center_px: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class ViewFiles:
+    """The files of a view whose picture is a whole photograph, and its size in pixels.
+
+    mask, ignore: None if there is no such file. lens: None if a pinhole took it.
     """
 
     image: Path
@@ -26,6 +39,7 @@ class ViewFiles:
     ignore: Path | None
     width: int
     height: int
+    lens: PhotographLens | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +57,7 @@ class Views:
         nothing of the scene (beyond the edge of the photograph, a hand, a turntable).
     boxes: [N, 4] int64, (top, left, height, width) of each photograph in its image, in pixels, or None if all fill
         them; around photographs weights are 0.
-    files: N files of the views, None for a view that no file shows as it is: rendered, undistorted, turned.
+    files: N files of the views, None for a view that no file shows: rendered, turned.
 
     Raises ShapeError for shapes that do not match the cameras, and for whole numbers.
     """

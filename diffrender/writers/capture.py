@@ -12,6 +12,7 @@ import numpy as np
 from diffrender.scene.target_views import ViewFiles, Views
 from diffrender.writers.cameras import transforms_of
 from diffrender.writers.images.png import encode_numbers8, encode_srgb8, write_encoded_png
+from diffrender.writers.photograph_lens import lens_entries, lens_of_photograph
 from diffrender.writers.run.metrics import write_json
 
 # Colours of pixels that are covered less are not known.
@@ -24,8 +25,9 @@ def write_capture(
 ) -> None:
     """Write <folder>/transforms.json of `fitted` and `heldout` views; read again, it gives both, with these cameras.
 
-    It names the photographs that were read, at their full size. A view that no file shows as it is, one that was
-    rendered or undistorted, is written to <folder>/images, and its mask to <folder>/masks.
+    It names the photographs that were read, at their full size and with their lenses, also those that were undistorted
+    to be fitted. A view that no file shows, one that was rendered, is written to <folder>/images, and its mask to
+    <folder>/masks; so is what a fit was shown of one whose lens has become another than its kind can be.
     background: linear RGB behind masked views, which is removed again.
     Raises DataError if a file cannot be written.
     """
@@ -36,21 +38,34 @@ def write_capture(
             continue
         of_split = transforms_of(views.cameras, views.names, views.photo_boxes())
         files = views.files or (None,) * len(views)
-        own = [
-            _write_pictures(folder, frame, views, index, background)
-            if each is None
-            else _with_files(folder, frame, each)
-            for index, (frame, each) in enumerate(zip(of_split["frames"], files, strict=True))
-        ]
-        content |= {"camera_model": of_split["camera_model"], split: [frame["file_path"] for frame in own]}
+        own = []
+        for index, (frame, each) in enumerate(zip(of_split["frames"], files, strict=True)):
+            frame = {"camera_model": of_split["camera_model"], **frame}
+            photograph = None if each is None else _with_files(folder, frame, each, views, index)
+            own.append(photograph or _write_pictures(folder, frame, views, index, background))
+        content[split] = [frame["file_path"] for frame in own]
         frames += own
+    models = {frame["camera_model"] for frame in frames}
+    if len(models) == 1:
+        frames = [{key: value for key, value in frame.items() if key != "camera_model"} for frame in frames]
+        content = {"camera_model": models.pop(), **content}
     write_json(folder / "transforms.json", content | {"frames": frames})
 
 
-def _with_files(folder: Path, frame: dict[str, Any], files: ViewFiles) -> dict[str, Any]:
-    """Return `frame` in the size of its photograph."""
+def _with_files(
+    folder: Path, frame: dict[str, Any], files: ViewFiles, views: Views, index: int
+) -> dict[str, Any] | None:
+    """Return `frame` in the size and with the lens of its photograph; None if it is none of that kind any more."""
     x, y = files.width / frame["w"], files.height / frame["h"]
     scaled = {key: frame[key] * scale for key, scale in (("fl_x", x), ("cx", x), ("fl_y", y), ("cy", y))}
+    if files.lens is not None:
+        top, left, height, width = views.photo_boxes()[index]
+        lens = lens_of_photograph(views.cameras.select([index]).to("cpu"), (top, left, height, width), files)
+        if lens is None:
+            return None
+        scaled = lens_entries(lens)
+        left_over = views.cameras.projection.parameter_names()
+        frame = {key: value for key, value in frame.items() if key not in left_over}
     paths = {"file_path": files.image, "mask_path": files.mask, "ignore_path": files.ignore}
     named = {key: _relative(path, folder) for key, path in paths.items() if path is not None}
     return {**frame, **scaled, "w": files.width, "h": files.height, **named}

@@ -12,7 +12,9 @@ from diffrender.checks import as_path, check_shape
 from diffrender.errors import ShapeError
 from diffrender.geometry.rotations import matrix_to_quaternion
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.projections import projection_name
 from diffrender.scene.projections.perspective import Perspective
+from diffrender.scene.projections.radial_tangential import RadialTangential
 from diffrender.writers.atomic import write_text
 
 GRAY = 128
@@ -28,7 +30,8 @@ def write_colmap(
 ) -> None:
     """Write cameras.txt, images.txt and points3D.txt into `folder`, usually <capture>/sparse/0 beside <capture>/images.
 
-    cameras: perspective ones, written as PINHOLE; those of the same lens and size share an entry.
+    cameras: perspective ones, written as PINHOLE, or as OPENCV if distortion was learned; those of the same lens and
+        size share an entry.
     names: one per camera, the paths of the photographs in the folder of images, with suffix.
     points_w: [M, 3] points of the surface, such as vertices, with which splatting begins; None: there are none.
     colors: [M, 3] of the points, sRGB in 0..1; None: gray.
@@ -41,9 +44,9 @@ def write_colmap(
 
         dr.write_colmap("splat/sparse/0", views.cameras, [f"{name}.png" for name in views.names], mesh.vertices)
     """
-    if not isinstance(cameras.projection, Perspective):
+    if not isinstance(cameras.projection, Perspective | RadialTangential):
         kind = type(cameras.projection).__name__.lower()
-        raise ShapeError(f"write_colmap: cameras must be perspective, which COLMAP's PINHOLE is, got {kind} ones")
+        raise ShapeError(f"write_colmap: cameras must be perspective, as those of COLMAP are, got {kind} ones")
     if len(names) != len(cameras):
         raise ShapeError(f"write_colmap: names must have one entry per camera ({len(cameras)}), got {len(names)}")
     focal, center = (values.detach().double().cpu() for values in (cameras.focal_px, cameras.center_px))
@@ -52,9 +55,12 @@ def write_colmap(
     images = ["# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, then POINTS2D[]"]
     pose = cameras.cam_from_world.detach().double().cpu()
     quaternion = matrix_to_quaternion(pose[:, :3, :3])
+    model = projection_name(cameras.projection)
+    coefficients = [values.detach().double().cpu() for values in cameras.projection.parameters().values()]
     for index, (name, (top, left, height, width)) in enumerate(zip(names, boxes, strict=True)):
         middle = center[index] - center.new_tensor([left, top])
-        lens = f"PINHOLE {width} {height} {_numbers(torch.cat([focal[index], middle]))}"
+        own = torch.cat([focal[index], middle, *(values[index : index + 1] for values in coefficients)])
+        lens = f"{model} {width} {height} {_numbers(own)}"
         number = lenses.setdefault(lens, len(lenses) + 1)
         numbers = _numbers(torch.cat([quaternion[index], pose[index, :3, 3]]))
         images += [f"{index + 1} {numbers} {number} {name}", ""]

@@ -11,10 +11,10 @@ from support.colmap_files import CAMERA, IMAGES, WRITERS, write_binary, write_ca
 from support.transforms_captures import DISC, save
 
 from diffrender.errors import DataError
+from diffrender.imaging.lens_distortion import BrownConrady, Fisheye
 from diffrender.readers.captures.camera_models import CAMERA_MODELS, UNKNOWN_LENSES
 from diffrender.readers.captures.colmap import read_colmap
 from diffrender.readers.captures.colmap_model import read_model
-from diffrender.readers.captures.lens_distortion import BrownConrady, Fisheye
 
 
 @pytest.mark.parametrize("kind", WRITERS)
@@ -38,13 +38,13 @@ def test_cameras_and_images_are_as_colmap_has_them(tmp_path, kind):
 def test_each_model_of_a_camera(tmp_path, kind, name):
     model = CAMERA_MODELS[name]
     values = {"f": 10.0, "fx": 11.0, "fy": 12.0, "cx": 4.25, "cy": 2.75}
-    values |= {f"{letter}{i}": 0.01 * i + (0.001 if letter == "p" else 0) for letter in "kp" for i in range(1, 7)}
+    values |= {name: 0.01 + 0.001 * i for i, name in enumerate(model.coefficients())}
     camera = (3, name, model.number, 8, 6, tuple(values[key] for key in model.parameters))
     found = read_model(WRITERS[kind](tmp_path, cameras=(camera,)))
     lens = found.intrinsics(found.images[0])
     focal = (10.0, 10.0) if "f" in model.parameters else (11.0, 12.0)
     assert lens.resolved(8, 6) == (*focal, 4.25, 2.75)
-    coefficients = {key: values[key] for key in model.parameters if key[0] in "kp"}
+    coefficients = {key: values[key] for key in model.parameters if key not in ("f", "fx", "fy", "cx", "cy")}
     expected = None if model.lens is None else model.lens(**coefficients)
     assert lens.distortion == expected
 
@@ -62,8 +62,8 @@ def test_the_numbers_of_a_camera_are_in_the_order_of_colmap():
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_other_lenses_are_refused_by_name_with_the_remedy(tmp_path, kind):
-    camera = (3, "FOV", 7, 8, 6, (10.0, 10.0, 4.0, 3.0, 0.5))
-    fails(write_capture(tmp_path, kind, cameras=(camera,)), "camera 3: FOV is not supported; undistort", "OPENCV")
+    camera = (3, "EUCM", 16, 8, 6, (10.0, 10.0, 4.0, 3.0, 0.5, 1.0))
+    fails(write_capture(tmp_path, kind, cameras=(camera,)), "camera 3: EUCM is not supported; undistort", "OPENCV")
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import pytest
 import torch
 from support.transforms_captures import DISC, HEIGHT, WIDTH, capture, fails, read, save
 
+from diffrender.imaging.lens_distortion import BrownConrady, Fisheye
 from diffrender.readers.captures import read_capture
 from diffrender.readers.captures.capture import CaptureOptions
-from diffrender.readers.captures.lens_distortion import BrownConrady, Fisheye
 from diffrender.readers.captures.transforms_lens import intrinsics_of
 
 FOCAL = {"fl_x": 10.0}

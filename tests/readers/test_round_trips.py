@@ -17,9 +17,12 @@ from test_matrices import write as write_matrices
 
 from diffrender.errors import DataError, ShapeError
 from diffrender.geometry.rigid import invert_rigid
+from diffrender.imaging.lens_distortion import BrownConrady
 from diffrender.readers.captures import CAPTURE_READERS
+from diffrender.readers.captures.colmap_model import read_model
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.projections.orthographic import Orthographic
+from diffrender.scene.projections.radial_tangential import RadialTangential
 from diffrender.scene.target_views import Views
 from diffrender.writers.capture import write_capture
 from diffrender.writers.colmap import write_colmap
@@ -96,7 +99,7 @@ def test_a_lens_is_written_once_and_points_have_colours(tmp_path: Path) -> None:
 def test_what_colmap_has_not_is_refused(tmp_path: Path) -> None:
     cameras, names = some_cameras(), ["a.png", "b.png", "c.png"]
     parallel = replace(cameras, projection=lens(Orthographic, 3, torch.float32))
-    with pytest.raises(ShapeError, match="must be perspective, which COLMAP's PINHOLE is, got orthographic ones"):
+    with pytest.raises(ShapeError, match="must be perspective, as those of COLMAP are, got orthographic ones"):
         write_colmap(tmp_path, parallel, names)
     with pytest.raises(ShapeError, match="one entry per camera"):
         write_colmap(tmp_path, cameras, names[:2])
@@ -105,6 +108,17 @@ def test_what_colmap_has_not_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError):
         write_colmap(tmp_path / "file", cameras, names)
+
+
+def test_learned_distortion_is_the_opencv_model_of_colmap(tmp_path: Path) -> None:
+    cameras = some_cameras()
+    values = [torch.tensor([0.1, 0.1, -0.05]) * scale for scale in (1.0, -0.2, 0.05, -0.03)]
+    write_colmap(tmp_path, replace(cameras, projection=RadialTangential(*values)), ["a", "b", "c"])
+    entries = read_model(tmp_path)
+    lens = entries.intrinsics(entries.images[2]).distortion
+    assert lens == BrownConrady(
+        **{name: float(value[2]) for name, value in zip(("k1", "k2", "p1", "p2"), values, strict=True)}
+    )
 
 
 def test_positions_are_those_of_the_world(tmp_path: Path) -> None:

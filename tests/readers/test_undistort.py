@@ -1,4 +1,4 @@
-"""Lens distortion against values of OpenCV 5.0 (projectPoints, fisheye.distortPoints), and undistorted photographs."""
+"""Distortion against values of OpenCV 5.0 (projectPoints, fisheye.distortPoints), COLMAP 4.2; undistortion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ import torch
 
 from diffrender.errors import DataError
 from diffrender.imaging.filters import resize_area
-from diffrender.readers.captures.lens_distortion import BrownConrady, Fisheye
+from diffrender.imaging.lens_distortion import (
+    BrownConrady,
+    Division,
+    FieldOfView,
+    Fisheye,
+    RadTanThinPrismFisheye,
+    ThinPrismFisheye,
+)
 from diffrender.readers.captures.undistort import note_undistorted, undistort, undistort_loaded
 
 BROWN = BrownConrady(k1=-0.28, k2=0.07, p1=0.002, p2=-0.001, k3=0.01, k4=0.02, k5=-0.03, k6=0.004)
@@ -26,9 +33,17 @@ FOCAL = (90.0, 95.0, 52.5, 38.0)  # and the principal point, of photographs of 1
         (FISHEYE, [(0.3, -0.5), (-1.8, 2.6)],
          [(0.2749801808364598, -0.4583003013940997), (-0.7474623636105491, 1.0796678585485708)]),
         (FISHEYE, [(0, 0)], [(0, 0)]),
+        (ThinPrismFisheye(0.02, -0.01, 0.004, -0.003, 0.002, 0.001, 0.01, -0.02), [(0.3, -0.4), (-0.5, 0.2), (0, 0)],
+         [(0.27947713891491077, -0.37406931258876214), (-0.4608600404920172, 0.18112295017038013), (0, 0)]),
+        (RadTanThinPrismFisheye(0.02, -0.01, 0.004, -0.003, 0.002, 0.001, 0.005, -0.004, 0.01, -0.02, 0.015, 0.005),
+         [(0.3, -0.4), (-0.5, 0.2), (0, 0)],
+         [(0.28318830431906067, -0.37188551243502693), (-0.45535925676215555, 0.18614632933299824), (0, 0)]),
+        (FieldOfView(0.9), [(-0.5, 0.2), (0, 0)], [(-0.49490781987153454, 0.19796312794861382), (0, 0)]),
+        (Division(-0.3), [(0.3, -0.4), (0, 0)], [(0.2803508501982759, -0.37380113359770123), (0, 0)]),
+        (Division(0.2), [(-0.5, 0.2)], [(-0.5329478792747164, 0.21317915170988658)]),
     ],
 )  # fmt: skip
-def test_points_are_where_opencv_has_them(lens, points, expected):
+def test_points_are_where_opencv_and_colmap_have_them(lens, points, expected):
     np.testing.assert_allclose(np.stack(lens.distort(*np.array(points, float).T), 1), expected, rtol=1e-12)
 
 
@@ -47,6 +62,12 @@ def test_points_are_where_opencv_has_them(lens, points, expected):
         (Fisheye(k3=-0.02), math.tan((1 / 0.14) ** (1 / 6))),
         (Fisheye(k4=-0.01), math.tan((1 / 0.09) ** (1 / 8))),
         (Fisheye(k1=-0.1), math.inf),  # 105 degrees
+        (ThinPrismFisheye(k1=-0.2, sx1=0.1), math.tan(math.sqrt(1 / 0.6))),
+        (RadTanThinPrismFisheye(k5=-0.01), math.tan((1 / 0.13) ** (1 / 12))),
+        (FieldOfView(1.0), math.inf),
+        (FieldOfView(4.0), 0.0),  # no field of view
+        (Division(-0.1), math.inf),
+        (Division(0.25), 1.0),
     ],
 )
 def test_the_largest_radius_is_where_the_image_folds(lens, radius):
@@ -61,7 +82,7 @@ def test_a_lens_of_hardly_any_effect_gives_area_means():
         assert bool((result.weights == 1).all()) and result.lost < 1e-9
 
 
-@pytest.mark.parametrize("lens", [BROWN, FISHEYE])
+@pytest.mark.parametrize("lens", [BROWN, FISHEYE, ThinPrismFisheye(0.1, sx1=0.05), FieldOfView(1.0), Division(-0.2)])
 @pytest.mark.parametrize("size", [(80, 100), (40, 50)])
 def test_each_pixel_shows_what_the_lens_images_there(lens, size):
     def pattern(x, y):

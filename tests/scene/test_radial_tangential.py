@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from diffrender.readers.captures.lens_distortion import BrownConrady
+from diffrender.imaging.lens_distortion import BrownConrady
 from diffrender.scene.projections.radial_tangential import LARGEST_SQUARED, RadialTangential
 
 

@@ -21,8 +21,8 @@ PART_LEFT = 0.75
 def find_half_pixel(views: Views) -> Reason | None:
     """Pictures that are all shifted by half a pixel of the photographs, to the right and down or to the left and up.
 
-    None if that cannot be told: of photographs that are undistorted, much larger than `views`, or taken by cameras
-    whose masks do not determine a common shift.
+    None if that cannot be told: of photographs much larger than `views`, or taken by cameras whose masks do not
+    determine a common shift.
     """
     shrunk = _shrunk_by(views)
     is_seen = views.masks is not None and views.cameras.projection.default_near > 0 and sight_of_views(views).is_met

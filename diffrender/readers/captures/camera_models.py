@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from diffrender.readers.captures.lens_distortion import BrownConrady, Fisheye, LensDistortion
+from diffrender.imaging.lens_distortion import (
+    BrownConrady,
+    Division,
+    FieldOfView,
+    Fisheye,
+    LensDistortion,
+    RadTanThinPrismFisheye,
+    ThinPrismFisheye,
+)
 
 
 @dataclass(frozen=True)
@@ -37,19 +45,21 @@ CAMERA_MODELS: dict[str, CameraModel] = {
     "OPENCV": CameraModel(4, (*_TWO, "k1", "k2", "p1", "p2"), BrownConrady),
     "OPENCV_FISHEYE": CameraModel(5, (*_TWO, "k1", "k2", "k3", "k4"), Fisheye),
     "FULL_OPENCV": CameraModel(6, (*_TWO, "k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6"), BrownConrady),
+    "FOV": CameraModel(7, (*_TWO, "omega"), FieldOfView),
     "SIMPLE_RADIAL_FISHEYE": CameraModel(8, (*_ONE, "k1"), Fisheye),
     "RADIAL_FISHEYE": CameraModel(9, (*_ONE, "k1", "k2"), Fisheye),
+    "THIN_PRISM_FISHEYE": CameraModel(10, (*_TWO, "k1", "k2", "p1", "p2", "k3", "k4", "sx1", "sy1"), ThinPrismFisheye),
+    "RAD_TAN_THIN_PRISM_FISHEYE": CameraModel(
+        11, (*_TWO, "k0", "k1", "k2", "k3", "k4", "k5", "p0", "p1", "s0", "s1", "s2", "s3"), RadTanThinPrismFisheye
+    ),
+    "SIMPLE_DIVISION": CameraModel(12, (*_ONE, "k"), Division),
+    "DIVISION": CameraModel(13, (*_TWO, "k"), Division),
     "SIMPLE_FISHEYE": CameraModel(14, _ONE, Fisheye),
     "FISHEYE": CameraModel(15, _TWO, Fisheye),
 }
 
 # COLMAP's other models: the number, and how many numbers a camera has. They are refused by name.
 UNKNOWN_LENSES: dict[str, tuple[int, int]] = {
-    "FOV": (7, 5),
-    "THIN_PRISM_FISHEYE": (10, 12),
-    "RAD_TAN_THIN_PRISM_FISHEYE": (11, 16),
-    "SIMPLE_DIVISION": (12, 4),
-    "DIVISION": (13, 5),
     "EUCM": (16, 6),
     "EQUIRECTANGULAR": (17, 2),
 }

@@ -17,7 +17,7 @@ from diffrender.readers.captures.colmap_model import ColmapModel, is_model, read
 from diffrender.readers.captures.colmap_pictures import ColmapPictures, find_masks, find_pictures
 from diffrender.readers.captures.colmap_text import count_stated_images
 from diffrender.readers.captures.posed_capture import read_posed_capture
-from diffrender.readers.captures.posed_images import PosedImage
+from diffrender.readers.captures.posed_image import PosedImage
 from diffrender.readers.captures.problems import problems_error
 from diffrender.readers.captures.resized import fit_lens
 from diffrender.scene.target_views import Views

@@ -13,7 +13,7 @@ from diffrender.readers.captures.camera_models import CAMERA_MODELS, UNKNOWN_LEN
 from diffrender.readers.captures.colmap_binary import read_cameras_binary, read_images_binary
 from diffrender.readers.captures.colmap_entries import CameraEntry, ImageEntry
 from diffrender.readers.captures.colmap_text import read_cameras_text, read_images_text
-from diffrender.readers.captures.posed_images import Intrinsics
+from diffrender.readers.captures.posed_image import Intrinsics
 from diffrender.readers.captures.problems import problems_error
 
 # More pixels along a side than any picture has: what a damaged file says.

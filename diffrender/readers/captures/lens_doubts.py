@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from diffrender.readers.captures.lens_distortion import Fisheye
-from diffrender.readers.captures.posed_images import PosedImage
+from diffrender.readers.captures.posed_image import PosedImage
 from diffrender.scene.target_views import Views
 
 # From the middle on, in parts of the way to the corner, a principal point is that of a smaller picture; and how far it
@@ -50,7 +49,9 @@ def doubt_lenses(frames: Sequence[PosedImage], views: Views) -> list[str]:
     halves = (size / 2 / cameras.focal_px).tolist()
     for frame, half in zip(frames, halves, strict=True):
         lens = frame.intrinsics
-        if isinstance(lens.distortion, Fisheye):  # whose field of view is another function of its focal length
+        if (
+            lens.distortion is not None and lens.distortion.is_fisheye
+        ):  # whose field of view is another function of its focal length
             continue
         for axis, field, focal in ((0, lens.fov_x_rad, lens.focal_x_px), (1, lens.fov_y_rad, lens.focal_y_px)):
             if field is None or focal is None or abs(math.tan(field / 2) / half[axis] - 1) < SAME_FIELD:

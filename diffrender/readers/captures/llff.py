@@ -15,7 +15,7 @@ from diffrender.readers.captures.array_files import read_arrays
 from diffrender.readers.captures.capture import Capture, CaptureOptions, CaptureReader
 from diffrender.readers.captures.picture_files import PICTURE_SUFFIXES, shrunk_folders
 from diffrender.readers.captures.posed_capture import read_posed_capture
-from diffrender.readers.captures.posed_images import Intrinsics, PosedImage
+from diffrender.readers.captures.posed_image import Intrinsics, PosedImage
 from diffrender.readers.captures.poses import note_rounding, rigid_pose
 from diffrender.readers.captures.problems import problems_error
 from diffrender.readers.captures.resized import fit_lens

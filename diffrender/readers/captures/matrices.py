@@ -19,7 +19,7 @@ from diffrender.readers.captures.array_values import numbers_of, pixels_of, text
 from diffrender.readers.captures.capture import Capture, CaptureOptions, CaptureReader
 from diffrender.readers.captures.json_values import read_json
 from diffrender.readers.captures.posed_capture import read_posed_capture
-from diffrender.readers.captures.posed_images import Intrinsics, PosedImage
+from diffrender.readers.captures.posed_image import Intrinsics, PosedImage
 from diffrender.readers.captures.poses import note_rounding, rigid_pose
 from diffrender.readers.captures.problems import problems_error
 from diffrender.readers.captures.transforms_frame import resolve

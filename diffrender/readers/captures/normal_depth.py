@@ -12,9 +12,9 @@ from torch import Tensor
 
 from diffrender.errors import DataError
 from diffrender.imaging.filters import resize_area
+from diffrender.imaging.lens_distortion import LensDistortion
 from diffrender.readers.captures.canvas import put_on_canvas
-from diffrender.readers.captures.lens_distortion import LensDistortion
-from diffrender.readers.captures.posed_images import PosedImage, turn_of
+from diffrender.readers.captures.posed_image import PosedImage, turn_of
 from diffrender.readers.captures.problems import load_or_note, problems_error
 from diffrender.readers.captures.undistort import undistort
 from diffrender.readers.images.image import decode_picture, existing_file, stored_and_turned_size

@@ -13,14 +13,8 @@ from diffrender.readers.captures.ignored import find_ignored
 from diffrender.readers.captures.lens_doubts import doubt_lenses
 from diffrender.readers.captures.normal_depth import read_aov
 from diffrender.readers.captures.picture_files import some
-from diffrender.readers.captures.posed_images import (
-    PosedImage,
-    camera_centers,
-    far_origin,
-    move_frames,
-    read_posed_images,
-    with_mask_white,
-)
+from diffrender.readers.captures.posed_image import PosedImage, camera_centers, far_origin, move_frames
+from diffrender.readers.captures.posed_images import read_posed_images, with_mask_white
 from diffrender.readers.rounding import doubt_rounding
 from diffrender.scene.target_views import Views
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from diffrender.readers.captures.picture_turns import choose_turn
-from diffrender.readers.captures.posed_images import Intrinsics
+from diffrender.readers.captures.posed_image import Intrinsics
 
 # By how much sides in pixels are off when they are divided: they are rounded, or cut.
 ROUNDED_UP, CUT = 0.5, 1.0

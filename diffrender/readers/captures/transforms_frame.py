@@ -16,7 +16,7 @@ from diffrender.readers.captures.json_values import is_number, matrix_of, number
 from diffrender.readers.captures.normal_depth import CAPTURED_AOVS, is_depth_picture
 from diffrender.readers.captures.photometry import photometry_of
 from diffrender.readers.captures.picture_files import PICTURE_SUFFIXES
-from diffrender.readers.captures.posed_images import PosedImage
+from diffrender.readers.captures.posed_image import PosedImage
 from diffrender.readers.captures.poses import rigid_pose
 from diffrender.readers.captures.transforms_lens import intrinsics_of, size_of
 

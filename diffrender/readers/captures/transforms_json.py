@@ -24,7 +24,7 @@ from diffrender.readers.captures.posed_capture import (
     usable_frames,
     with_ignored,
 )
-from diffrender.readers.captures.posed_images import PosedImage, far_origin, move_frames
+from diffrender.readers.captures.posed_image import PosedImage, far_origin, move_frames
 from diffrender.readers.captures.poses import note_rounding
 from diffrender.readers.captures.problems import problems_error
 from diffrender.readers.captures.transforms_frame import (
@@ -58,7 +58,7 @@ def read_transforms(path: str | Path, options: CaptureOptions | None = None) -> 
     unit). Per frame or once for all: `fl_x`, `fl_y`, `cx`, `cy`, `w`, `h` in pixels, or `camera_angle_x`,
     `camera_angle_y` in radians. `camera_model` is a name in scene.projections.PROJECTIONS, whose parameters are beside
     the focal lengths; with "ORTHOGRAPHIC", `fl_x` and `fl_y` are pixels per world unit; or one of
-    CAMERA_MODELS, of which `k1` to `k6`, `p1` and `p2` are the coefficients: distorted images are undistorted.
+    CAMERA_MODELS with its coefficients, `k1`, `p1` and so on: distorted images are undistorted.
     `is_fisheye` means OPENCV_FISHEYE. A frame may have its `exposure`, -20..20 stops, and its `white_balance`, gains of
     R, G and B above 0, `vignetting` and `response` (see scene.cameras; r = 1 in the corners of the
     photograph), and its `time`, in seconds or as the capture counts it.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from diffrender.readers.captures.camera_models import CAMERA_MODELS
+
 # What the reader takes, of all frames or of one.
 READ = {
     *("frames", "file_path", "transform_matrix", "mask_path", "ignore_path", "time", "aabb"),
@@ -26,7 +28,9 @@ def about_keys(content: Mapping[str, Any]) -> list[str]:
     """Return a note on the keys of a transforms.json, and of its frames, that are not read; none for empty values."""
     holders = [content, *(frame for frame in content["frames"] if isinstance(frame, Mapping))]
     found = [key for each in holders for key, value in each.items() if value not in (None, 0, "", [], {})]
-    unread = [key for key in dict.fromkeys(found) if key not in READ | SILENT and not key.startswith(("_", "comment"))]
+    models = [CAMERA_MODELS.get(model) for each in holders if isinstance(model := each.get("camera_model"), str)]
+    known = READ | SILENT | {name for model in models if model is not None for name in model.coefficients()}
+    unread = [key for key in dict.fromkeys(found) if key not in known and not key.startswith(("_", "comment"))]
     if not unread:
         return []
     more = f" and {len(unread) - MOST_TOLD} more" if len(unread) > MOST_TOLD else ""

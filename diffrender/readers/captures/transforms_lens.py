@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from diffrender.imaging.lens_distortion import BrownConrady, LensDistortion
 from diffrender.readers.captures.camera_models import CAMERA_MODELS
 from diffrender.readers.captures.json_values import number_of, shorten
-from diffrender.readers.captures.lens_distortion import BrownConrady, Fisheye, LensDistortion
-from diffrender.readers.captures.posed_images import Intrinsics
+from diffrender.readers.captures.posed_image import Intrinsics
 from diffrender.scene.projection import Projection
 from diffrender.scene.projections import PROJECTIONS
 from diffrender.scene.projections.perspective import Perspective
@@ -72,12 +72,15 @@ def _distortion(lens: Mapping[str, Any], projection: type[Projection], problems:
             f" image_undistorter, or ns-process-data), or use one of {', '.join(CAMERA_MODELS | PROJECTIONS)}"
         )
         return None
-    if is_fisheye and kind is not Fisheye:
+    if is_fisheye and not (kind is not None and kind.is_fisheye):
         problems.append(f"is_fisheye is {shorten(is_fisheye)}, but {model} is no fisheye; remove one of the two")
         return None
-    if kind is Fisheye and "fl_x" not in lens and "fl_y" not in lens and "camera_angle_x" in lens:
+    if kind is not None and kind.is_fisheye and "fl_x" not in lens and "fl_y" not in lens and "camera_angle_x" in lens:
         problems.append("camera_angle_x does not say the focal length of a fisheye; give fl_x (pixels)")
-    values = {key: number_of(lens, key, -math.inf, math.inf, problems) or 0.0 for key in _COEFFICIENTS}
+    values = {
+        key: number_of(lens, key, -math.inf, math.inf, problems) or 0.0
+        for key in dict.fromkeys((*_COEFFICIENTS, *accepted))
+    }
     foreign = [f"{key} = {lens[key]}" for key, value in values.items() if value and key not in accepted]
     if foreign:
         problems.append(

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import DataError
+from diffrender.imaging.lens_distortion import LensDistortion
 from diffrender.imaging.quad_means import quad_means
-from diffrender.readers.captures.lens_distortion import LensDistortion
 
 # Rows of pixels whose corners are distorted at a time, so that they stay in the processor's cache.
 ROWS = 32

@@ -1,0 +1,108 @@
+"""Photographs that were undistorted, in the capture of a run: the files themselves, with the lens that they have."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support.any_capture import read
+
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.projections.radial_tangential import RadialTangential
+from diffrender.scene.target_views import Views
+from diffrender.writers.capture import write_capture
+from diffrender.writers.images.png import write_encoded_png
+
+LENSES = {
+    "OPENCV": {"k1": -0.12, "k2": 0.03, "p1": 0.002, "p2": -0.001},
+    "SIMPLE_RADIAL": {"k1": -0.1},
+    "FULL_OPENCV": {"k1": 0.1, "k4": 0.2, "p1": 0.001},
+    "OPENCV_FISHEYE": {"k1": 0.02, "k2": -0.01},
+    "THIN_PRISM_FISHEYE": {"k1": 0.02, "p1": 0.003, "sx1": 0.01},
+    "RAD_TAN_THIN_PRISM_FISHEYE": {"k0": 0.02, "k2": 0.01, "p1": 0.003, "s2": 0.01},
+    "FOV": {"omega": 0.9},
+    "DIVISION": {"k": -0.15},
+}
+HEIGHT, WIDTH = 300, 400
+
+
+def photographed(folder: Path, model: str) -> Views:
+    """A photograph of noise through a lens, at half of its size."""
+    noise = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
+    frame = {"file_path": "a.png", "transform_matrix": torch.eye(4).tolist(), **LENSES[model]}
+    own = {"camera_model": model, "fl_x": 310.0, "fl_y": 305.0, "cx": 195.0, "cy": 158.0, "frames": [frame]}
+    folder.mkdir()
+    write_encoded_png(folder / "a.png", noise)
+    (folder / "transforms.json").write_text(json.dumps(own))
+    return read(folder, resolution=200).views
+
+
+def points_of(cameras: Cameras) -> torch.Tensor:
+    """Points [M, 3] that the only camera sees."""
+    corners = torch.cartesian_prod(*[torch.linspace(0.1, 0.9, 9) * side for side in (cameras.width, cameras.height)])
+    return cameras.positions_w() + 3 * cameras.rays(corners[None])[1][0]
+
+
+def in_photograph(views: Views, points: torch.Tensor, scale: int = 2) -> np.ndarray:
+    """Where `points` [M, 3] are in the photograph of the only view: by the camera, and then by the lens.
+
+    scale: of the photograph, times the size of the picture.
+    """
+    assert views.files is not None and views.files[0] is not None
+    lens = views.files[0].lens
+    assert lens is not None
+    seen = scale * views.cameras.world_to_pixels(points)[0, :, :2].double().numpy()
+    bent = lens.distortion.distort(*((seen - lens.center_px) / lens.focal_px).T)
+    return np.stack(bent, 1) * lens.focal_px + lens.center_px
+
+
+@pytest.mark.parametrize("model", LENSES)
+def test_an_undistorted_photograph_is_named_with_its_lens_and_is_read_as_the_same_picture(
+    model: str, tmp_path: Path
+) -> None:
+    views = photographed(tmp_path / "given", model)
+    moved = views.cameras.cam_from_world.clone()
+    moved[:, :3, 3] += 0.1
+    turned = replace(views.cameras, cam_from_world=moved)
+    write_capture(tmp_path / "written", replace(views, cameras=turned))
+    assert [path.name for path in (tmp_path / "written").rglob("*")] == ["transforms.json"]
+    again = read(tmp_path / "written", resolution=200).views
+    (before,), (after,) = views.files or (), again.files or ()
+    assert before is not None and after is not None and after.image.samefile(before.image)
+    assert replace(after, image=before.image) == before
+    assert torch.equal(again.images, views.images)
+    assert (again.weights is None) == (views.weights is None)
+    torch.testing.assert_close(again.cameras.cam_from_world, turned.cam_from_world)
+
+
+@pytest.mark.parametrize("model", LENSES)
+def test_what_is_learned_of_a_lens_becomes_numbers_of_its_kind(model: str, tmp_path: Path) -> None:
+    views = photographed(tmp_path / "given", model)
+    cameras = replace(views.cameras, focal_px=1.03 * views.cameras.focal_px, center_px=views.cameras.center_px + 0.4)
+    if model in ("OPENCV", "FULL_OPENCV"):
+        left = (torch.full((1,), value) for value in (0.01, -0.005, 0.001, 0.0005))
+        cameras = replace(cameras, projection=RadialTangential(*left))
+    learned = replace(views, cameras=cameras)
+    write_capture(tmp_path / "written", learned)
+    assert [path.name for path in (tmp_path / "written").rglob("*")] == ["transforms.json"]
+    again = read(tmp_path / "written", resolution=200).views
+    points = points_of(cameras)
+    before, after = in_photograph(learned, points), in_photograph(again, points)
+    assert np.abs(before - in_photograph(views, points)).max() > 2
+    np.testing.assert_allclose(after, before, atol=0.05)
+
+
+def test_a_lens_that_its_kind_cannot_be_has_its_picture_written(tmp_path: Path) -> None:
+    views = photographed(tmp_path / "given", "FOV")
+    bent = RadialTangential(*(torch.full((1,), value) for value in (0.0, 0.0, 0.05, 0.0)))
+    learned = replace(views, cameras=replace(views.cameras, projection=bent))
+    write_capture(tmp_path / "written", learned)
+    assert len(list((tmp_path / "written" / "images").iterdir())) == 1
+    again = read(tmp_path / "written").views
+    points = points_of(views.cameras)
+    before = learned.cameras.world_to_pixels(points)[0, :, :2].numpy()
+    np.testing.assert_allclose(in_photograph(again, points, 1), before, atol=0.01)
