@@ -14,7 +14,7 @@ from diffrender.config.scene_dependent_defaults import PHOTO_RESOLUTION
 from diffrender.geometry.mesh_checks import MeshReport, check_mesh
 from diffrender.geometry.primitives import Triangles
 from diffrender.readers.captures import CAPTURE_READERS, read_capture
-from diffrender.readers.captures.capture import CaptureOptions
+from diffrender.readers.captures.capture import Capture, CaptureOptions
 from diffrender.readers.clean_mesh import clean_mesh
 from diffrender.readers.mesh_data import Finish, MeshData
 from diffrender.readers.mesh_file import MeshFile
@@ -25,6 +25,7 @@ from diffrender.scene.projections.orthographic import Orthographic
 from diffrender.scene.target_views import Views
 from diffrender.scene.textures.texture import Texture
 from diffrender.setup.backdrop import find_backdrop, with_masks
+from diffrender.setup.bounds import Bounds, find_bounds
 from diffrender.setup.camera_poses import doubt_poses
 from diffrender.setup.region import region_of_views, sight_of_views
 from diffrender.writers.report.mesh_text import describe_facts
@@ -37,7 +38,7 @@ def inspect_file(path: Path, console: Console) -> None:
 
     Raises DataError if it cannot be used.
     """
-    rows = _mesh_rows(open_mesh(path)) if _is_mesh(path) else capture_rows(path)
+    rows = _mesh_rows(open_mesh(path)) if _is_mesh(path) else _capture_rows(path)
     console.print(Text(str(path), style="bold"), soft_wrap=True)
     table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
     table.add_column(style="dim")
@@ -101,9 +102,18 @@ def _health(report: MeshReport) -> list[tuple[bool, str]]:
     return facts
 
 
-def capture_rows(path: Path) -> Rows:
-    """Return what a capture holds, as rows of a name and a text. Raises DataError if it cannot be used."""
-    capture = read_capture(path, CaptureOptions(resolution=PHOTO_RESOLUTION))
+def read_photographs(path: Path) -> Capture:
+    """Return a capture in the size that it is fitted in by default. Raises DataError if it cannot be used."""
+    return read_capture(path, CaptureOptions(resolution=PHOTO_RESOLUTION))
+
+
+def _capture_rows(path: Path) -> Rows:
+    capture = read_photographs(path)
+    return capture_rows(capture, find_bounds(capture))
+
+
+def capture_rows(capture: Capture, bounds: Bounds | None) -> Rows:
+    """Return what a capture holds, as rows of a name and a text. Raises DataError if its held-out views are wrong."""
     views, cameras = capture.views, capture.views.cameras
     region, doubt = region_of_views(views), doubt_poses(views, capture.origin, capture.aabb)
     distance = (cameras.positions_w() - torch.tensor(region.center)).norm(dim=1)
@@ -125,8 +135,11 @@ def capture_rows(path: Path) -> Rows:
         ]
     if any(capture.origin):
         rows.append(("origin", f"the fit takes place about {_point(list(capture.origin))}"))
-    if capture.aabb is not None:
-        rows.append(("aabb", " to ".join(_point(corner) for corner in capture.aabb.tolist())))
+    if capture.points is not None:
+        rows.append(("points", f"{len(capture.points):,}"))
+    if bounds is not None:
+        corners = " to ".join(_point(corner.tolist()) for corner in (bounds.low, bounds.high))
+        rows.append(("box", f"{corners}, by {bounds.by}"))
     if doubt is not None:
         rows.append(("note" if views.masks is None else "fault", doubt))
     return rows + [("note", note) for note in (*capture.notes, *(f"held out: {note}" for note in told))]

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from diffrender.config.load import load_config, parse_config
 from diffrender.config.overrides import Override
 from diffrender.config.scene_dependent_defaults import PHOTO_RESOLUTION
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from diffrender.setup.bounds import Bounds
 
 SCENE_FILES = ("scene.yaml", "scene.yml")
 # Files of captures, which may be named as such; a .json may also be a scene file.
@@ -28,7 +33,7 @@ CHOICES = """\
 #   minutes: 2                   # instead of steps: what fits into this time
 #   cameras.pose: {}             # corrects cameras that are not exact; the default where pictures tell so; or: off
 #   cameras.exposure: {}         # for photographs of unequal brightness
-# mesh: stereo                   # all that pictures without masks show, in place of one object
+{mesh}
 # material: {type: lambert}      # with lights; without, colours hold the photographed shading
 # lights: [{type: ambient}, {type: directional, direction: [-1, -1, -1]}]
 # export: [glb, obj, ply]
@@ -98,13 +103,16 @@ def write_new_scene(path: Path, out: Path | None) -> tuple[Path, str]:
 
     Raises DataError if the capture cannot be used, if the file exists, or if it cannot be written.
     """
-    from diffrender.app.inspect_file import capture_rows
+    from diffrender.app.inspect_file import capture_rows, read_photographs
+    from diffrender.setup.bounds import find_bounds
     from diffrender.writers.atomic import write_text
 
     file = out or (path if path.is_dir() else path.parent) / SCENE_FILES[0]
     if file.exists():
         raise DataError(f"{file}: exists already; give another name with --out, or fit it: diffrender fit {file}")
-    rows = capture_rows(path)
+    capture = read_photographs(path)
+    bounds = find_bounds(capture)
+    rows = capture_rows(capture, bounds)
     width = max(len(name) for name, _ in rows)
     found = [f"#   {name:{width}}  {_in_a_line(text)}".rstrip() for name, text in rows]
     try:
@@ -119,12 +127,23 @@ def write_new_scene(path: Path, out: Path | None) -> tuple[Path, str]:
             "targets:",
             f"  path: {_quoted(to_capture)}",
             f"  resolution: {PHOTO_RESOLUTION}              # most pixels of a long side; more: slower, finer texture",
-            CHOICES,
+            CHOICES.replace("{mesh}", _mesh_line(bounds, capture.views.masks is not None)),
         ]
     )
     parse_config(text, file.parent, str(file))
     write_text(file, text)
     return file, text
+
+
+def _mesh_line(bounds: Bounds | None, has_masks: bool) -> str:
+    """Return the lines that bound what is fitted, by a box that was found."""
+    kind = "visual_hull" if has_masks else "stereo"
+    what = "the object in the masks" if has_masks else "all that pictures show, in place of one object"
+    if bounds is None:
+        return f"# mesh: {kind:24} # {what}"
+    digits = max(0, 3 - math.floor(math.log10(float((bounds.high - bounds.low).max()))))
+    low, high = ([round(value, digits) for value in corner.tolist()] for corner in (bounds.low, bounds.high))
+    return f"# mesh: {{init: {kind}, aabb: [{low}, {high}]}}  # {what}; a smaller box cuts off"
 
 
 def _in_a_line(text: str) -> str:

@@ -54,6 +54,15 @@ def test_a_scene_file_says_what_was_found_and_is_fitted_as_it_is(photos: Path) -
     assert len(list((photos / "out" / "scene").glob("20*"))) == 2
 
 
+def test_it_offers_the_box_that_was_found(photos: Path) -> None:
+    content = json.loads((photos / "transforms.json").read_text())
+    (photos / "transforms.json").write_text(json.dumps(content | {"aabb": [[-1, -2, -1.23456], [1, 2, 0.5]]}))
+    text = invoke("new", photos).output
+    assert "box (-1, -2, -1.23456) to (1, 2, 0.5), by the capture" in re.sub(" +", " ", text)
+    line = next(line for line in text.splitlines() if line.startswith("# mesh:"))
+    assert yaml.safe_load(line[2:]) == {"mesh": {"init": "visual_hull", "aabb": [[-1, -2, -1.235], [1, 2, 0.5]]}}
+
+
 def test_each_choice_that_it_offers_is_valid(photos: Path) -> None:
     invoke("new", photos)
     text = (photos / "scene.yaml").read_text()

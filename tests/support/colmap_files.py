@@ -48,6 +48,19 @@ def write_binary(folder: Path, cameras: Sequence[Any] = (CAMERA,), images: Seque
     return folder
 
 
+def write_points(folder: Path, kind: str, points: Sequence[Sequence[float]], n_seen: int = 3) -> None:
+    """Write points3D.bin or .txt of `points` (x, y, z), each shown by so many pictures."""
+    if kind == "text":
+        track = " ".join(["2 0"] * n_seen)
+        lines = [f"{i} {x!r} {y!r} {z!r} 9 9 9 0.5 {track}" for i, (x, y, z) in enumerate(points, 1)]
+        (folder / "points3D.txt").write_text("\n".join(["# 3D point list", *lines, ""]))
+        return
+    data = struct.pack("<Q", len(points))
+    for i, point in enumerate(points, 1):
+        data += struct.pack("<Q3d3BdQ", i, *point, 9, 9, 9, 0.5, n_seen) + struct.pack("<II", 2, 0) * n_seen
+    (folder / "points3D.bin").write_bytes(data)
+
+
 WRITERS = {"text": write_text, "binary": write_binary}
 
 

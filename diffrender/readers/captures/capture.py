@@ -46,9 +46,10 @@ class Capture:
         to be told of them, as `notes`; None if there are none.
     aabb: [2, 3] the low and the high corner of a box around the object in world units; None if the capture has none,
         and the box is then estimated from the views.
-    origin: the point of the world, float64, that is the origin of `views` and `aabb`: (0, 0, 0) unless the cameras are
-        so far from it that float32 does not hold their positions.
+    origin: the point of the world, float64, that is the origin of `views`, `aabb` and `points`: (0, 0, 0) unless the
+        cameras are so far from it that float32 does not hold their positions.
     notes: what of the capture was changed or skipped, each a sentence about "its ..." without a full stop.
+    points: [M, 3] points of what the images show, as they were found with the cameras; None if there are none.
     """
 
     views: Views
@@ -57,6 +58,7 @@ class Capture:
     aabb: Tensor | None = None
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     notes: tuple[str, ...] = ()
+    points: Tensor | None = None
 
 
 @dataclass(frozen=True)

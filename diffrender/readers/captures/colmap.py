@@ -15,6 +15,7 @@ from diffrender.readers.captures.capture import Capture, CaptureOptions, Capture
 from diffrender.readers.captures.colmap_entries import ImageEntry
 from diffrender.readers.captures.colmap_model import ColmapModel, is_model, read_model
 from diffrender.readers.captures.colmap_pictures import ColmapPictures, find_masks, find_pictures
+from diffrender.readers.captures.colmap_points import read_points
 from diffrender.readers.captures.colmap_text import count_stated_images
 from diffrender.readers.captures.posed_capture import read_posed_capture
 from diffrender.readers.captures.posed_image import PosedImage
@@ -38,9 +39,9 @@ def read_colmap(path: str | Path, options: CaptureOptions | None = None) -> Capt
         `masks`, named <name>.<suffix>, <name> or <stem>.<suffix>.
     options: resolution, background, masks; if omitted, those of CaptureOptions().
 
-    The world is COLMAP's, whose unit and axes are arbitrary, and so are the object's place and size in it: points are
-    not read, and the capture has no aabb. COLMAP ignores marks of the camera (EXIF) that an image is to be turned, so
-    images are taken as stored if that is their camera's size, or else turned.
+    The world is COLMAP's, whose unit and axes are arbitrary, and so are the object's place and size in it; the capture
+    has the points of points3D, and no aabb. COLMAP ignores marks of the camera (EXIF) that an image is to be turned,
+    so images are taken as stored if that is their camera's size, or else turned.
     Raises one DataError with everything that is wrong.
     """
     path, options, notes = Path(path), options or CaptureOptions(), []
@@ -60,7 +61,9 @@ def read_colmap(path: str | Path, options: CaptureOptions | None = None) -> Capt
             " lengths and principal points are scaled"
         )
     capture = read_posed_capture(model.images_file, frames, options, notes)
-    return replace(capture, notes=(*capture.notes, *_about_masks(len(masks), capture.views)))
+    points, told = read_points(model.images_file.parent, model.images_file.suffix)
+    near = None if points is None else torch.from_numpy(points - capture.origin).float()
+    return replace(capture, points=near, notes=(*capture.notes, *told, *_about_masks(len(masks), capture.views)))
 
 
 def _note_cut_short(model: ColmapModel) -> list[str]:
