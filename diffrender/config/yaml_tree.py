@@ -31,7 +31,7 @@ class Tree:
     data: the value at the top; None for an empty file.
     keys: where the key of a mapping entry is, by location.
     values: where a value is, by location. blank: where a key has no value, which reads as null.
-    mistakes: those that did not stop the reading: duplicate keys, keys that are not text.
+    mistakes: those that did not stop the reading: duplicate keys, keys that are not text, colours without quotes.
     """
 
     data: Any
@@ -156,6 +156,9 @@ class _NodeReader:
                 )
             self.tree.keys[here] = self.place(key_node)
             result[key] = self.read(value_node, here)
+            behind = self.lines[key_node.end_mark.line][key_node.end_mark.column :]
+            if here in self.tree.blank and (color := re.match(r'"?\s*:\s+(#[0-9a-fA-F]{6})\b', behind)):
+                self.note(key_node, f"{color[1]} is a comment to YAML, so that there is no value", "put it in quotes")
         return result
 
     def read_scalar(self, node: yaml.Node) -> Any:

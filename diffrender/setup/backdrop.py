@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -25,8 +25,13 @@ SMALLEST, LARGEST = 0.002, 0.9
 TELLING = 0.1
 # In sRGB units: a hole is see-through if its median pixel differs from the backdrop by less, besides noise.
 GAP = 0.01
+# In sRGB units: what differs less from a stated colour is that of the backdrop, by its light or noise, to be measured.
+NEAR_KEY = 0.2
 # The side in pixels of the square in which the full colour of an object is looked for, at its border.
 NEIGHBOURHOOD = 5
+
+
+Color: TypeAlias = tuple[float, float, float]
 
 
 class Backdrop(NamedTuple):
@@ -36,7 +41,7 @@ class Backdrop(NamedTuple):
     noise: float
 
     @property
-    def linear(self) -> tuple[float, float, float]:
+    def linear(self) -> Color:
         """The colour in linear RGB."""
         red, green, blue = linear_from_srgb(torch.from_numpy(self.color).float()).tolist()
         return red, green, blue
@@ -71,17 +76,36 @@ def find_backdrop(views: Views) -> Backdrop | None:
     return Backdrop(color, noise) if noise < NOISIEST and is_plain.mean() >= SHARE_OF_VIEWS else None
 
 
-def with_masks(views: Views, backdrop: Backdrop, n_parts: int | None = 1) -> FoundMasks:
+def keyed_backdrop(views: Views, color: Color) -> Backdrop:
+    """Return the backdrop of a stated colour, linear RGB, with the usual difference of the pixels that are near it."""
+    key = srgb_from_linear(torch.tensor(color).clamp(0, 1)).numpy()
+    differences = np.abs(srgb_from_linear(views.images[views.known_pixels].clamp(0, 1)).numpy() - key).max(-1)
+    near = differences[differences < NEAR_KEY]
+    return Backdrop(key, min(float(np.median(near)), NOISIEST) if len(near) else 0.0)
+
+
+def without_surroundings(views: Views, key: Color, background: Color) -> Views:
+    """Return masked `views` before the `background` in place of a backdrop of the colour `key` and all around that."""
+    assert views.masks is not None
+    share = views.masks[..., None]
+    change = views.images.new_tensor(background) - views.images.new_tensor(key)
+    images = (views.images + (1 - share) * change).clamp_min(0).where(share > 0, views.images.new_tensor(background))
+    return replace(views, images=images)
+
+
+def with_masks(views: Views, backdrop: Backdrop, n_parts: int | None = 1, is_inside: bool = False) -> FoundMasks:
     """Return `views` with masks of what differs from the backdrop; what is not known does not.
 
     n_parts: the number of connected parts of each mask, the largest; None: all that are not too small.
+    is_inside: whether parts at the border of a photograph are something else, if there are others.
     Masks are fractions where the border of an object passes through a pixel.
     """
     images = srgb_from_linear(views.images.clamp(0, 1)).numpy()
     light = np.abs(views.images.clamp(0, 1).numpy() - np.array(backdrop.linear, np.float32)).max(-1)
     known = views.known_pixels.numpy()
     light, differences = np.where(known, light, 0), np.where(known, np.abs(images - backdrop.color).max(-1), 0)
-    found = [_mask(*each, backdrop.noise, n_parts) for each in zip(differences, light, known, strict=True)]
+    borders = (views.borders(1, 1) & is_inside).numpy()
+    found = [_mask(*each, backdrop.noise, n_parts) for each in zip(differences, light, known, borders, strict=True)]
     masks = np.stack([mask for mask, _ in found])
     sizes = masks.sum((1, 2)) / known.sum((1, 2)).clip(1)
     is_object = (sizes > SMALLEST) & (sizes < LARGEST)
@@ -93,15 +117,25 @@ def with_masks(views: Views, backdrop: Backdrop, n_parts: int | None = 1) -> Fou
 
 
 def _mask(
-    difference: np.ndarray, light: np.ndarray, known: np.ndarray, noise: float, n_parts: int | None
+    difference: np.ndarray,
+    light: np.ndarray,
+    known: np.ndarray,
+    border: np.ndarray,
+    noise: float,
+    n_parts: int | None,
 ) -> tuple[np.ndarray, bool]:
     """Return the mask [H, W] of a picture that differs from its backdrop by `difference` in sRGB, `light` in linear.
 
-    Both are 0 where pixels are not `known`. Also returns whether a large part is not in it.
+    Both are 0 where pixels are not `known`. Parts in `border` are in the mask only if there are no others.
+    Also returns whether a large part is not in it.
     """
     from scipy import ndimage
 
     label, count = ndimage.label(ndimage.binary_opening(difference > ALIKE + 2 * noise))
+    outside = np.unique(label[border & (label > 0)])
+    if len(outside) < count:
+        label[np.isin(label, outside)] = 0
+        label, count = ndimage.label(label)
     if not count:
         return np.zeros(difference.shape, np.float32), False
     sizes = np.bincount(label.reshape(-1))[1:]

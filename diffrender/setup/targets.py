@@ -88,6 +88,10 @@ def build_targets(config: FitConfig) -> Targets:
         notes += [f"{Path(options.path).name}: {note}" for note in found.notes]
         fit, heldout, background = found.fit, found.heldout, found.background
         has_found = fit.masks is not None
+    elif options.key is not None:
+        raise ConfigError(
+            "targets.key: the colour of a backdrop finds masks, but the capture has masks; remove it, or the masks"
+        )
     elif isinstance(config.mesh, StereoMesh) or options.find_surface:
         remedy = "start from another shape" if options.path is None else "remove it, or add `targets: {masks: false}`"
         raise ConfigError(

@@ -13,7 +13,7 @@ from diffrender.errors import DataError
 from diffrender.geometry.primitives import Triangles
 from diffrender.readers.captures.picture_files import some
 from diffrender.scene.target_views import Views
-from diffrender.setup.backdrop import find_backdrop, with_masks
+from diffrender.setup.backdrop import find_backdrop, keyed_backdrop, with_masks, without_surroundings
 from diffrender.setup.local_origin import Origin
 from diffrender.setup.object_masks import ObjectMasks, composite, find_object_masks
 from diffrender.setup.picture_agreement import PictureAgreement, measure_pictures
@@ -61,6 +61,8 @@ def find_without_masks(
             where = "" if box is None else f" in the box {box.tolist()}"
             raise DataError(f"no surface is found{where}: {error}; start from another shape") from error
     is_asked, is_hull = options.find_masks, isinstance(mesh, VisualHullMesh)
+    if options.key is not None:
+        return _keyed(given, options.key, has_background, _most_parts(config))
     finds_masks = options.masks and (is_hull or not has_background) if is_asked is None else is_asked
     found = _before_backdrop(given, has_background, _most_parts(config)) if finds_masks else given
     is_alone = config.objects is None and config.pose is None
@@ -145,6 +147,28 @@ def _most_parts(config: FitConfig) -> int | None:
         (item.mesh.file, repr(item.pose)) for item in objects if isinstance(item.mesh, FileMesh) and item.mesh.part
     }
     return len(parts) + sum(not (isinstance(item.mesh, FileMesh) and item.mesh.part) for item in objects)
+
+
+def _keyed(given: Found, key: tuple[float, float, float], has_background: bool, n_parts: int | None) -> Found:
+    """Return `given` with masks of what is before a backdrop of the colour `key`, and nothing around that.
+
+    Raises DataError if there is nothing.
+    """
+    background = given.background if has_background else key
+    backdrop, views = keyed_backdrop(given.fit, key), []
+    for each in (given.fit, given.heldout):
+        if each is None:
+            continue
+        masked, lost, _ = with_masks(each, backdrop, n_parts, is_inside=True)
+        if lost:
+            raise DataError(
+                f"no object is found before the colour [{', '.join(f'{value:g}' for value in key)}] of `targets.key` in"
+                f' {some(lost)}; colours are linear RGB, and hexadecimal ones ("#00b140") sRGB: correct it'
+            )
+        views.append(without_surroundings(masked, key, background))
+    heldout = views[1] if len(views) > 1 else None
+    note = "its masks are what differs from the colour of `targets.key`, without what reaches the pictures' borders"
+    return replace(given, fit=views[0], heldout=heldout, background=background, notes=(note,))
 
 
 def _before_backdrop(given: Found, has_background: bool, n_parts: int | None) -> Found:

@@ -118,7 +118,9 @@ MISTAKES = [
     ("lights: {type: ambient}", "2:9", ["must be a list", "put `[ ]` around it"]),
     ("progress: {video: yes}", "2:19", ["must be true or false", "did you mean `true`?"]),
     ("background: [1, 2]", "2:13", ["the list [1, 2]", "a colour"]),
-    ("background: red", "2:13", ["the text `red`", "black or white"]),
+    ("background: red", "2:13", ["the text `red`", '"#rrggbb", black or white']),
+    ("background: '#12345'", "2:13", ["the text `#12345`", '"#rrggbb"']),
+    ("background: #00b140", "2:1", ["#00b140 is a comment to YAML, so that there is no value", "put it in quotes"]),
     ("pose: {translation: [0, 1]}", "2:21", ["three numbers [x, y, z]"]),
     ("loss: l1", "2:7", ["must be a mapping with keys image, mask"]),
     # ranges
@@ -503,3 +505,10 @@ def test_nothing_but_a_config_error_comes_out(data: dict[str, object], sets: lis
         parse_config(write_yaml(data), Path("/nowhere"), "s.yaml", overrides)
     except ConfigError as error:
         assert "mistake" in str(error)
+
+
+def test_hexadecimal_colours_are_srgb() -> None:
+    text = "targets: {synthetic: {mesh: sphere}}\nbackground: '#00B140'\nmaterial: {type: unlit, base_color: '#ffffff'}"
+    config = parse_config(text, Path())
+    assert config.background == pytest.approx((0.0, 0.439657, 0.051269), abs=1e-6)
+    assert config.model_dump()["material"]["base_color"] == (1.0, 1.0, 1.0)

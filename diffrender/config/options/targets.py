@@ -110,6 +110,11 @@ class TargetsOptions(Strict):
         "a folder of pictures named as the images of `path`, white where these show nothing of the scene: a hand, a"
         " turntable, a shadow",
     )
+    key: Color | None = option(
+        None,
+        "the colour of a backdrop, as of a green screen, that need not fill the pictures: masks are of what differs"
+        " from it, without what reaches the pictures' borders",
+    )
     find_masks: bool | None = option(
         None,
         "whether to find masks of what is in front of a backdrop of one colour or, without one, of what all pictures"
@@ -148,6 +153,20 @@ class TargetsOptions(Strict):
             yield Finding(("find_surface",), message, ("remove it",))
         if self.ignore is not None and self.synthetic is not None:
             yield Finding(("ignore",), "`ignore` is for photographs, but the targets are `synthetic`", ("remove it",))
+        if self.key is not None:
+            yield from self._rules_of_key()
         if self.background == "random" and not self.masks:
             message = "a random background needs masks, but `targets.masks` is false"
             yield Finding(("background",), message, ("remove one of the two",))
+
+    def _rules_of_key(self) -> Iterator[Finding]:
+        others = {
+            "synthetic": self.synthetic is not None,
+            "masks: false": not self.masks,
+            "find_masks: false": self.find_masks is False,
+            "find_surface": bool(self.find_surface),
+        }
+        for other, is_there in others.items():
+            if is_there:
+                message = f"`key` finds masks in photographs, which `{other}` does without"
+                yield Finding(("key",), message, ("remove one of the two",))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
@@ -69,29 +70,41 @@ Box: TypeAlias = Annotated[
     Form("a box [[low x, y, z], [high x, y, z]]"),
 ]
 
+HEXADECIMAL = "^#[0-9a-fA-F]{6}$"
 GRAYS = {"black": 0.0, "white": 1.0}
 
 
 def _color(value: Any) -> Any:
     if isinstance(value, str):
-        value = GRAYS.get(value)
+        value = _linear(value) if re.match(HEXADECIMAL, value) else GRAYS.get(value)
     items: Any = [value] * 3 if is_number(value) else value
     if not (isinstance(items, list | tuple) and len(items) == 3 and all(map(is_number, items))):
-        raise expected("a colour: one number for gray, [red, green, blue], black or white")
+        raise expected('a colour: one number for gray, [red, green, blue], "#rrggbb", black or white')
     if not all(math.isfinite(item) and item >= 0 for item in items):
         raise expected("a colour of finite numbers of at least 0")
     return tuple(map(float, items))
 
 
+def _linear(hexadecimal: str) -> tuple[float, ...]:
+    """Return linear RGB of "#rrggbb" in sRGB (IEC 61966-2-1)."""
+    encoded = [int(hexadecimal[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    return tuple(value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in encoded)
+
+
 def _color_form(**limits: float) -> Form:
     number = {"type": "number", "minimum": 0} | limits
     row = {"type": "array", "items": number, "minItems": 3, "maxItems": 3}
-    schema = {"anyOf": [number, row, {"enum": list(GRAYS)}]}
-    return Form("a colour", schema, lambda value: isinstance(value, list) or is_number(value) or value in list(GRAYS))
+    schema = {"anyOf": [number, row, {"enum": list(GRAYS)}, {"type": "string", "pattern": HEXADECIMAL}]}
+
+    def has_form(value: Any) -> bool:
+        is_name = isinstance(value, str) and (value in GRAYS or re.match(HEXADECIMAL, value) is not None)
+        return isinstance(value, list) or is_number(value) or is_name
+
+    return Form("a colour", schema, has_form)
 
 
 Color: TypeAlias = Annotated[tuple[float, float, float], BeforeValidator(_color), _color_form()]
-"""Linear RGB from 0 up: a number for gray, [r, g, b], black or white."""
+"""Linear RGB from 0 up: a number for gray, [r, g, b], black or white; or "#rrggbb" in sRGB."""
 
 Albedo: TypeAlias = Annotated[
     Color, must("a colour between 0 and 1", lambda color: max(color) <= 1), _color_form(maximum=1)

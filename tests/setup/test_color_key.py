@@ -1,0 +1,107 @@
+"""Masks by the stated colour of a backdrop that does not fill the pictures, such as a green screen on a table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from diffrender.config.load import parse_config
+from diffrender.config.resolved import format_resolved
+from diffrender.errors import ConfigError, DataError
+from diffrender.geometry.primitives import bumpy_sphere
+from diffrender.render.supersample import render_supersampled
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.materials import Unlit
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.object import Object
+from diffrender.scene.scene import Scene
+from diffrender.setup.fit_setup import FitSetup, build_fit
+from diffrender.setup.targets import build_targets
+from diffrender.writers.cameras import write_transforms
+from diffrender.writers.images.png import encode_numbers8, write_encoded_png, write_png
+
+SIZE, COUNT, EDGE = 64, 8, 6
+GREEN = torch.tensor([0.0, 0.4397, 0.0513])  # "#00b140" in linear RGB
+KEYED = "targets: {path: ., key: '#00b140', test_every: 4%s}\n"
+
+
+def write(folder: Path, masked: bool = False) -> torch.Tensor:
+    """Write pictures of a ball before a screen that is lit unevenly, with a room around it; return the true masks."""
+    mesh = Mesh(*bumpy_sphere(4))
+    turn = torch.arange(COUNT) * 2 * torch.pi / COUNT
+    eyes = torch.stack([5 * turn.cos(), torch.linspace(-1, 2, COUNT), 5 * turn.sin()], 1)
+    cameras = Cameras.perspective(eyes, fov_deg=40, height=SIZE, width=SIZE)
+    colors = torch.stack([0.5 + 0.4 * (4 * mesh.vertices[:, 0]).sin(), 0.1 + 0 * mesh.vertices[:, 0],
+                          0.5 + 0.4 * (4 * mesh.vertices[:, 1]).sin()], 1)  # fmt: skip
+    rgba = render_supersampled(Scene({"ball": Object(mesh, Unlit(colors))}), cameras, 3)
+    light = torch.linspace(0.9, 1.1, SIZE)[:, None]
+    images = rgba[..., :3] + (1 - rgba[..., 3:]) * GREEN * light
+    room = torch.rand(COUNT, SIZE, SIZE, 3, generator=torch.Generator().manual_seed(0))
+    is_screen = torch.zeros(SIZE, SIZE, 1, dtype=torch.bool)
+    is_screen[EDGE:-EDGE, EDGE:-EDGE] = True
+    images = images.where(is_screen, room)
+    names = [f"{i}.png" for i in range(COUNT)]
+    for name, image, mask in zip(names, images, rgba[..., 3], strict=True):
+        write_png(folder / name, image)
+        write_encoded_png(folder / f"mask_{name}", encode_numbers8(mask))
+    write_transforms(folder / "transforms.json", cameras, names)
+    if masked:
+        content = json.loads((folder / "transforms.json").read_text())
+        for frame in content["frames"]:
+            frame["mask_path"] = f"mask_{frame['file_path']}"
+        (folder / "transforms.json").write_text(json.dumps(content))
+    return rgba[..., 3]
+
+
+def built(folder: Path, more: str = "", text: str = "") -> FitSetup:
+    return build_fit(parse_config(KEYED % more + text, folder))
+
+
+def test_masks_are_of_what_differs_and_what_is_around_the_screen_is_gone(tmp_path: Path) -> None:
+    truth = write(tmp_path)
+    setup = built(tmp_path)
+    held = torch.arange(COUNT) % 4 == 0
+    assert setup.heldout_views is not None
+    for views, true in ((setup.fit_views, truth[~held]), (setup.heldout_views, truth[held])):
+        assert views.masks is not None
+        overlap = torch.minimum(views.masks, true).sum((1, 2)) / torch.maximum(views.masks, true).sum((1, 2))
+        assert float(overlap.min()) > 0.95
+        assert float((views.masks.sum() / true.sum() - 1).abs()) < 0.03  # grey edges stay fractions
+        assert bool(((views.masks > 0.1) & (views.masks < 0.9)).any())
+        assert bool((views.masks[:, :EDGE] == 0).all())
+        assert float((views.images[views.masks == 0] - GREEN).abs().max()) < 1e-4
+    assert setup.config.background == pytest.approx(GREEN.tolist(), abs=1e-4)
+    assert any("differs from the colour of `targets.key`" in note for note in setup.notes)
+    # Written out, it is the same fit.
+    again = build_fit(parse_config(format_resolved(setup.config, setup.reasons), tmp_path))
+    assert again.fit_views.masks is not None and torch.equal(again.fit_views.masks, setup.fit_views.masks)
+
+
+def test_another_background_takes_the_place_of_the_screen_at_the_edges_too(tmp_path: Path) -> None:
+    truth = write(tmp_path)
+    views = built(tmp_path, text="background: black").fit_views
+    assert views.masks is not None
+    true = truth[torch.arange(COUNT) % 4 > 0]
+    edge = (true > 0.2) & (true < 0.8) & (views.masks > 0) & (views.masks < 1)
+    assert int(edge.sum()) > 100
+    # The ball has next to no green of its own.
+    assert float(views.images[edge][:, 1].mean()) < 0.12 < 0.2 < float(GREEN[1]) * 0.5
+    assert bool((views.images[views.masks == 0] == 0).all())
+
+
+def test_what_cannot_be_keyed_is_said(tmp_path: Path) -> None:
+    write(tmp_path)
+    with pytest.raises(DataError, match=r"no object is found before the colour \[0, 0, 1\] of `targets.key` in 1, 2"):
+        build_targets(parse_config("targets: {path: ., key: [0, 0, 1], test_every: 4}", tmp_path))
+    for more, told in (
+        (", masks: false", "`masks: false` does without"), (", find_masks: false", "`find_masks: false` does"),
+        (", find_surface: true", "`find_surface` does"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=told):
+            parse_config(KEYED % more, tmp_path)
+    write(tmp_path, masked=True)
+    with pytest.raises(ConfigError, match=r"targets.key: .* but the capture has masks; remove it"):
+        build_targets(parse_config(KEYED % "", tmp_path))
