@@ -65,8 +65,12 @@ def _has_targets(path: Path) -> bool:
 
 
 def name_of_capture(path: Path) -> str:
-    """Return what a run of a capture is called: by its folder."""
+    """Return what a run of a capture is called: by its folder, or as the only photograph."""
+    from diffrender.readers.captures.picture_files import PICTURE_SUFFIXES
+
     whole = Path(os.path.realpath(path))
+    if whole.suffix.lower() in PICTURE_SUFFIXES:
+        return whole.stem
     return (whole if whole.is_dir() else whole.parent).name or "capture"
 
 

@@ -130,7 +130,7 @@ def _read(
     skip_missing = options.missing == "skip"
     ignore = None if options.ignore is None else Path(options.ignore)
     capture = read_capture(
-        path, CaptureOptions(options.resolution, background, options.masks, aovs, skip_missing, ignore)
+        path, CaptureOptions(options.resolution, background, options.masks, aovs, skip_missing, ignore, options.fov_deg)
     )
     notes = [f"{Path(path).name}: {note}" for note in capture.notes]
     views = replace(capture.views, cameras=with_times(capture.views.cameras, options.fps))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from support.transforms_captures import capture
 from typer.testing import CliRunner
@@ -16,6 +17,7 @@ from diffrender.app.cli import app
 from diffrender.app.new_scene import scene_of_capture
 from diffrender.config.load import load_config, parse_config
 from diffrender.errors import DataError
+from diffrender.writers.images.png import write_png
 
 QUICK = (
     "optimize.steps=2", "progress={pictures: 1, views: 1, video: false, turntable: false}",
@@ -134,6 +136,18 @@ def test_what_is_neither_scene_nor_capture_is_told(tmp_path: Path) -> None:
     assert result.exit_code == 1 and "no such scene file" in result.output
     (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff")
     result = invoke("check", tmp_path / "photo.jpg")
-    assert result.exit_code == 1 and "nothing tells where its camera was" in result.output
+    assert result.exit_code == 1 and "photo.jpg: is not an image" in result.output
     result = invoke("fit", tmp_path)
     assert result.exit_code == 1 and "it must be a folder with" in result.output
+
+
+def test_a_photograph_is_fitted_by_its_own_name(tmp_path: Path) -> None:
+    pixels = torch.zeros(40, 60, 3)
+    pixels[10:30, 20:40] = 0.8
+    write_png(tmp_path / "cup.png", pixels)
+    text = invoke("new", tmp_path / "cup.png", "--out", tmp_path / "scene.yaml").output
+    assert "its camera is assumed to look at the origin from (0, 0, " in text
+    done = fit(tmp_path / "cup.png", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "out" / "cup" / "latest" / "report.html").is_file()
+    assert "A shape is learned from 1 fitted view" in done.output

@@ -36,6 +36,7 @@ CAPTURES: dict[str, Callable[[Path], Path]] = {
     "COLMAP, binary, distorted": lambda folder: colmap_files.write_capture(folder, cameras=(LENS,)) or folder,
     "LLFF": write_llff,
     "matrices": write_matrices,
+    "one photograph": lambda folder: colmap_files.write_pictures(folder, {"a.png": 200}, (80, 60)) / "a.png",
     "rendered": lambda folder: planted.capture(folder.parent).write(folder),
 }
 
@@ -75,7 +76,7 @@ def test_what_is_written_is_read_as_the_same_pixels(name: str, write: Callable, 
 
 
 def test_every_reader_of_posed_photographs_takes_part() -> None:
-    assert len(CAPTURE_READERS) == 5  # photometric stereo has one camera, which is not written
+    assert len(CAPTURE_READERS) == 6  # photometric stereo has one camera, which is not written
 
 
 def some_cameras() -> Cameras:

@@ -85,7 +85,9 @@ class TargetsOptions(Strict):
 
     path: FileOrFolder | None = option(
         None,
-        "a folder with transforms.json, a COLMAP model (sparse/0) or LLFF's poses_bounds.npy; or a file of matrices",
+        "a folder with transforms.json, a COLMAP model (sparse/0) or LLFF's poses_bounds.npy; a file of matrices; or"
+        " one photograph, whose camera is assumed to look from (0, 0, d) at the origin, so that a ball of radius 1 fits"
+        " in",
     )
     synthetic: SyntheticOptions | None = option(None, "a target scene, rendered on the fly")
     resolution: PositiveInt | None = option(
@@ -128,6 +130,9 @@ class TargetsOptions(Strict):
         "whether to find the surface that all pictures show, by its depth, and to compare what of them sees it; if"
         " omitted: for `mesh: stereo`, or if the mesh is left open, masks are neither used nor found, there is no"
         " backdrop of one colour, and `background` is not given",
+    )
+    fov_deg: Annotated[float, Field(gt=0, lt=180)] | None = option(
+        None, "field of view along the long side of one photograph; if omitted: by its EXIF, or 55"
     )
     fps: PositiveFloat | None = option(
         None,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from diffrender.checks import as_path, check_type
 from diffrender.errors import DataError
-from diffrender.readers.captures import colmap, llff, matrices, photometric_stereo, transforms_json
+from diffrender.readers.captures import colmap, llff, matrices, photometric_stereo, single_image, transforms_json
 from diffrender.readers.captures.capture import Capture, CaptureOptions, CaptureReader, describe_path
 from diffrender.readers.captures.picture_files import PICTURE_SUFFIXES, some
 
@@ -20,6 +20,7 @@ CAPTURE_READERS: tuple[CaptureReader, ...] = (
     transforms_json.READER,
     colmap.READER,
     llff.READER,
+    single_image.READER,
 )
 
 
@@ -31,14 +32,13 @@ def read_capture(path: str | Path, options: CaptureOptions) -> Capture:
     if reader is None:
         accepted = ", or ".join(reader.accepts for reader in CAPTURE_READERS)
         raise DataError(f"{path}: {_without_cameras(path) or describe_path(path)}; it must be {accepted}")
+    if options.fov_deg is not None and reader is not single_image.READER:
+        raise DataError(f"{path}: has cameras; remove targets.fov_deg, the field of view of one photograph without any")
     return reader.read(path, options)
 
 
 def _without_cameras(path: Path) -> str | None:
     """Return in words that there are photographs alone, and what finds their cameras; None if there are none."""
-    if path.is_file():
-        is_picture = path.suffix.lower() in PICTURE_SUFFIXES
-        return "is a photograph, and nothing tells where its camera was" if is_picture else None
     for folder in (path, path / "images"):
         files = sorted(folder.iterdir()) if folder.is_dir() else []
         names = [each.name for each in files if each.suffix.lower() in PICTURE_SUFFIXES and each.is_file()]

@@ -22,6 +22,7 @@ class CaptureOptions:
     use_masks: False ignores mask files and returns no masks.
     aovs: which of "normal" and "depth" to read for every image.
     ignore: a folder of pictures named as the images, white where these show nothing of the scene; None: no such folder.
+    fov_deg: the field of view along the long side of one photograph that has no camera; None: by its EXIF.
     skip_missing: whether images that do not exist, and those without masks if others have some, are skipped with a
         note; otherwise they are an error.
     """
@@ -32,6 +33,7 @@ class CaptureOptions:
     aovs: tuple[str, ...] = ()
     skip_missing: bool = False
     ignore: Path | None = None
+    fov_deg: float | None = None
 
 
 @dataclass(frozen=True)
