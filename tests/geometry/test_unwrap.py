@@ -20,6 +20,16 @@ from diffrender.scene.textures.texel_to_surface import texel_map
 
 MESHES = {"bumpy": bumpy_sphere(3), "torus": torus(0.7, 0.3, 24, 12), "box": box()}
 every_mesh = pytest.mark.parametrize("name", MESHES)
+whole_or_in_pieces = pytest.mark.parametrize("piece", [None, 100])
+
+
+@pytest.fixture(autouse=True)
+def largest_piece(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut meshes into pieces of at most so many faces, where a test asks for it."""
+    piece = getattr(request.node, "callspec", None) and request.node.callspec.params.get("piece")
+    if piece:
+        monkeypatch.setattr("diffrender.geometry.unwrap.SPLIT_FROM", 200)
+        monkeypatch.setattr("diffrender.geometry.unwrap.PIECE", piece)
 
 
 def charts_of(layout: UvLayout) -> np.ndarray:
@@ -37,8 +47,9 @@ def areas(corners: Tensor) -> Tensor:
 
 
 @every_mesh
+@whole_or_in_pieces
 @pytest.mark.parametrize("resolution", [64, 256])
-def test_charts_are_apart_in_the_unit_square(name: str, resolution: int) -> None:
+def test_charts_are_apart_in_the_unit_square(name: str, resolution: int, piece: int | None) -> None:
     vertices, faces = MESHES[name]
     layout = unwrap(vertices, faces, resolution)
     assert layout.uv_faces.shape == faces.shape and layout.uvs.dtype == vertices.dtype
@@ -55,7 +66,8 @@ def test_charts_are_apart_in_the_unit_square(name: str, resolution: int) -> None
 
 
 @every_mesh
-def test_no_two_faces_overlap_and_texels_have_one_size(name: str) -> None:
+@whole_or_in_pieces
+def test_no_two_faces_overlap_and_texels_have_one_size(name: str, piece: int | None) -> None:
     vertices, faces = MESHES[name]
     layout = unwrap(vertices, faces, 512)
     in_texture, on_surface = areas(layout.uvs[layout.uv_faces]), areas(vertices[faces])
@@ -82,6 +94,18 @@ def test_the_unit_of_the_mesh_does_not_matter(unit: float) -> None:
     assert float(areas(layout.uvs[layout.uv_faces]).sum()) == pytest.approx(
         float(areas(expected.uvs[expected.uv_faces]).sum()), rel=0.2
     )
+
+
+def test_large_meshes_are_cut_into_pieces_of_neighbouring_faces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diffrender.geometry.unwrap.SPLIT_FROM", 1000)
+    monkeypatch.setattr("diffrender.geometry.unwrap.PIECE", 100)
+    vertices, faces = MESHES["bumpy"]  # 1,280 faces: sixteen of 80
+    chart = charts_of(unwrap(vertices, faces, 256))
+    assert np.bincount(chart).max() <= 80 and chart.max() >= 15
+    # As they are near to each other, charts are hardly smaller than those of the whole.
+    monkeypatch.undo()
+    assert np.bincount(charts_of(unwrap(vertices, faces, 256))).max() > 80
+    assert chart.max() < 60
 
 
 def test_padding_is_as_requested() -> None:
