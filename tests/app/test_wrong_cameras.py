@@ -30,7 +30,7 @@ from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.setup.targets import build_targets
 from diffrender.writers.capture import write_capture
 
-OFF_DEG, OFF = 2.0, 0.02
+OFF_DEG, OFF = 3.0, 0.03
 HELDOUT = [0, 5, 10, 15]
 FITTED = [view for view in range(20) if view not in HELDOUT]
 SYNTHETIC = "targets: {resolution: 64, test_every: null, synthetic: {mesh: {init: bumpy}, views: 20, samples: 3}}"
@@ -84,7 +84,7 @@ def test_cameras_and_shape_are_recovered_together(refined: tuple[Views, RunResul
     views, result, shown, _ = refined
     true, start = views.select(FITTED).cameras.cam_from_world, disturbed(views.cameras).select(FITTED).cam_from_world
     angle, distance = errors(start, true)
-    assert angle > 1.9 and distance > 0.015
+    assert angle > 2.8 and distance > 0.022
     found = result.fit.cameras.cam_from_world
     angle, distance = errors(found, true)
     assert angle < 0.25 and distance < 0.004
