@@ -28,7 +28,7 @@ import numpy as np
 import torch
 import trimesh
 from PIL import Image
-from support.colmap_files import write_capture, write_pictures
+from support.colmap_files import write_capture, write_pictures, write_points
 from support.gltf_files import GltfBuilder
 from trimesh.visual.material import PBRMaterial
 from trimesh.visual.texture import TextureVisuals
@@ -190,7 +190,8 @@ def _captures(folder: Path) -> dict[str, Case]:
     cases = {"transforms.json": Case(path, (folder / "0.png",), (_read_capture,))}
     for kind in ("text", "binary"):
         model = write_capture(folder / kind, kind) / "sparse" / "0"
-        files = tuple(file for name in ("cameras", "images") for file in (model.glob(f"{name}.*")))
+        write_points(model, kind, [(0.0, 1.0, 2.0), (3.0, -1.0, 0.5)])
+        files = tuple(file for name in ("cameras", "images", "points3D") for file in (model.glob(f"{name}.*")))
         cases[f"colmap {kind}"] = Case(model, files, (_read_capture,))
     poses = np.eye(4)[None].repeat(2, 0)
     arrays = {"images": ["0.png", "1.png"], "K": np.diag([9.0, 9, 1]), "cam_from_world": poses, "convention": "llff"}

@@ -58,7 +58,7 @@ class _Loaded:
 
 def with_mask_white(frames: Sequence[PosedImage], notes: list[str]) -> list[PosedImage]:
     """Return the frames with the `mask_white` of their mask files: 1, and a note, if none holds more than 0 and 1."""
-    paths = [frame.mask_path for frame in frames if frame.mask_path is not None and frame.mask_path.is_file()]
+    paths = [frame.mask_path for frame in frames if frame.mask_path is not None and os.path.isfile(frame.mask_path)]
     try:
         # One mask of another kind decides; usually it is the first.
         if not paths or not all(round(float(read_mask(path).max()) * 255, 3) == 1 for path in paths):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ def problems_error(source: Path, problems: Sequence[str], n_frames: int) -> Data
         is_of_frame = problem.startswith(("frame ", "image ", "row ")) and "): " in problem
         place, colon, what = problem.partition("): ") if is_of_frame else ("", "", problem)
         file, _, about_file = what.partition(": ")
-        if is_of_frame and about_file and (Path(file).is_absolute() or Path(file).exists()):
+        if is_of_frame and about_file and (os.path.isabs(file) or os.path.exists(file)):
             what = about_file
             files.setdefault(what, file)
         places.setdefault(what, []).append(place + colon.rstrip(": "))
