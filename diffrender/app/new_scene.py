@@ -145,8 +145,14 @@ def _mesh_line(bounds: Bounds | None, has_masks: bool) -> str:
     what = "the object in the masks" if has_masks else "all that pictures show, in place of one object"
     if bounds is None:
         return f"# mesh: {kind:24} # {what}"
-    digits = max(0, 3 - math.floor(math.log10(float((bounds.high - bounds.low).max()))))
-    low, high = ([round(value, digits) for value in corner.tolist()] for corner in (bounds.low, bounds.high))
+    least = float((bounds.high - bounds.low).min())
+    if least <= 0:
+        return f"# mesh: {kind:24} # {what}"
+    # Outwards, to a thousandth of the shortest side.
+    digits = max(0, 3 - math.floor(math.log10(least)))
+    unit, rounding = 10.0**digits, 1e-4
+    low = [round(math.floor(value * unit + rounding) / unit, digits) for value in bounds.low.tolist()]
+    high = [round(math.ceil(value * unit - rounding) / unit, digits) for value in bounds.high.tolist()]
     return f"# mesh: {{init: {kind}, aabb: [{low}, {high}]}}  # {what}; a smaller box cuts off"
 
 

@@ -95,6 +95,9 @@ def _shapes_of_targets(data: dict[str, Any]) -> Iterator[Finding]:
         if targets.get("synthetic") is not None:
             message = "`stereo` is what photographs show, but the targets are `synthetic`"
             yield Finding(location, message, ("use another shape or a mesh file",))
+        if targets.get("key") is not None:
+            message = "`mesh: stereo` is what pictures without masks show, but `key` finds masks"
+            yield Finding(("targets", "key"), message, ONE_OF_TWO)
         for key, value in (("find_masks", True), ("find_surface", False)):
             if targets.get(key) is value:
                 message = f"`mesh: stereo` is what pictures without masks show, but `{key}` is {str(value).lower()}"

@@ -8,6 +8,7 @@ from typing import Any, get_origin
 
 from diffrender.config.format_mistakes import Diagnostic, MistakeError, SourceSpan, did_you_mean
 from diffrender.config.options.base import arms_of, model_of, shape_of
+from diffrender.config.options.value_types import HEXADECIMAL
 from diffrender.config.pydantic_errors import format_path
 from diffrender.config.schema import FitConfig
 from diffrender.config.schema_words import type_below, type_of_value
@@ -63,7 +64,9 @@ def apply_override(tree: Tree, override: Override) -> None:
         if not all(parts):
             raise _misplaced(override, "the key has an empty part", "separate names by single dots")
         try:
-            value = _from_shell(read_scalar_or_flow(override.value))
+            # To YAML, # begins a comment.
+            is_color = re.match(HEXADECIMAL, override.value.strip()) is not None
+            value = _from_shell(override.value.strip() if is_color else read_scalar_or_flow(override.value))
         except MistakeError as error:
             raise MistakeError(Diagnostic(override.place_of_value(), error.mistake.message)) from None
         _put(tree, parts, value, override)

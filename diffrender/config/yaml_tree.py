@@ -18,6 +18,9 @@ Location: TypeAlias = tuple[str | int, ...]
 """Keys and list indices from the top of the file down to a value."""
 
 
+UNQUOTED_COLOR = re.compile(r"\s*:\s+(#[0-9a-fA-F]{6})\b")
+
+
 class ShellText(str):
     """Text that was typed on the command line: a file named by it is relative to the working folder."""
 
@@ -156,10 +159,17 @@ class _NodeReader:
                 )
             self.tree.keys[here] = self.place(key_node)
             result[key] = self.read(value_node, here)
-            behind = self.lines[key_node.end_mark.line][key_node.end_mark.column :]
-            if here in self.tree.blank and (color := re.match(r'"?\s*:\s+(#[0-9a-fA-F]{6})\b', behind)):
-                self.note(key_node, f"{color[1]} is a comment to YAML, so that there is no value", "put it in quotes")
+            color = self.color_behind(key_node) if here in self.tree.blank else None
+            if color is not None:
+                self.note(key_node, f"{color} is a comment to YAML, so that there is no value", "put it in quotes")
         return result
+
+    def color_behind(self, key: yaml.Node) -> str | None:
+        """Return the colour without quotes behind a key, which YAML takes for a comment."""
+        end = key.end_mark
+        behind = self.lines[end.line][end.column :] if end.line < len(self.lines) else ""
+        found = UNQUOTED_COLOR.match(behind)
+        return None if found is None else found[1]
 
     def read_scalar(self, node: yaml.Node) -> Any:
         kind = node.tag.removeprefix("tag:yaml.org,2002:")
@@ -206,6 +216,8 @@ def _syntax_mistake(error: yaml.YAMLError, text: str, source: str) -> Diagnostic
         return Diagnostic(place, "a tab; YAML indents with spaces only", ("replace the tab with spaces",))
     if error.context_mark is not None and error.context:
         notes = (f"{error.context}, which started in line {error.context_mark.line + 1}",)
+    if UNQUOTED_COLOR.search(text):
+        notes = (*notes, 'a colour must be in quotes, as "#00b140": to YAML, # begins a comment')
     if "expected ':'" in problem or "mapping values are not allowed" in problem:
         notes = (*notes, "write `key: value`, with a space after the colon, and indent the keys of one block alike")
     elif "single document" in (error.context or ""):

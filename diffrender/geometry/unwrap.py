@@ -97,7 +97,7 @@ def unwrap(vertices: Tensor, faces: Tensor, resolution: int, padding: int | None
 def _pieces(middles: np.ndarray) -> list[np.ndarray]:
     """Return the faces of each piece, in order, of a mesh whose faces have these `middles` [F, 3]: halves of halves."""
     pieces = [np.arange(len(middles))]
-    while len(middles) > SPLIT_FROM and len(pieces[0]) > PIECE:
+    while len(middles) > SPLIT_FROM and max(map(len, pieces)) > PIECE:
         halves = []
         for piece in pieces:
             own = middles[piece]

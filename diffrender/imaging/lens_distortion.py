@@ -20,9 +20,11 @@ class LensDistortion:
     Points are those of the normalized image plane, (x, y) / z in camera coordinates: pixels are focal_px * xy +
     center_px before (pinhole) and after (photograph) the distortion.
     is_fisheye: whether its image grows about as the angle from the axis, also with coefficients of 0.
+    keeps_focal: whether its middle is that of the pinhole, so that a field of view tells about its focal length.
     """
 
     is_fisheye: ClassVar[bool] = False
+    keeps_focal: ClassVar[bool] = True
 
     @abstractmethod
     def distort(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -100,6 +102,7 @@ class Fisheye(LensDistortion):
     """
 
     is_fisheye: ClassVar[bool] = True
+    keeps_focal: ClassVar[bool] = False
     k1: float = 0.0
     k2: float = 0.0
     k3: float = 0.0
@@ -133,6 +136,7 @@ class ThinPrismFisheye(LensDistortion):
     """
 
     is_fisheye: ClassVar[bool] = True
+    keeps_focal: ClassVar[bool] = False
     k1: float = 0.0
     k2: float = 0.0
     p1: float = 0.0
@@ -168,6 +172,7 @@ class RadTanThinPrismFisheye(LensDistortion):
     """
 
     is_fisheye: ClassVar[bool] = True
+    keeps_focal: ClassVar[bool] = False
     k0: float = 0.0
     k1: float = 0.0
     k2: float = 0.0
@@ -205,6 +210,7 @@ class FieldOfView(LensDistortion):
     Source: F. Devernay, O. Faugeras, "Straight lines have to be straight" (2001).
     """
 
+    keeps_focal: ClassVar[bool] = False
     omega: float = 0.0
 
     def distort(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -23,6 +23,8 @@ SHARE_OF_BORDER, SHARE_OF_VIEWS = 0.9, 0.8
 SMALLEST, LARGEST = 0.002, 0.9
 # A part of a picture that is left out is told if it has this share of the object.
 TELLING = 0.1
+# A part inside of a picture that is a smaller share of the largest at its border is a speck, and not the object.
+SPECK = 0.03
 # In sRGB units: a hole is see-through if its median pixel differs from the backdrop by less, besides noise.
 GAP = 0.01
 # In sRGB units: what differs less from a stated colour is that of the backdrop, by its light or noise, to be measured.
@@ -51,12 +53,13 @@ class FoundMasks(NamedTuple):
     """Views with masks of what is in front of a backdrop.
 
     views: unchanged if not all have an object. lost: the names of those without one. apart: the names of those with
-    more large parts than their mask has.
+    more large parts than their mask has. cut_off: the names of those whose mask reaches the border of the photograph.
     """
 
     views: Views
     lost: list[str]
     apart: list[str]
+    cut_off: list[str]
 
 
 def find_backdrop(views: Views) -> Backdrop | None:
@@ -111,9 +114,11 @@ def with_masks(views: Views, backdrop: Backdrop, n_parts: int | None = 1, is_ins
     is_object = (sizes > SMALLEST) & (sizes < LARGEST)
     lost = [name for name, good in zip(views.names, is_object, strict=True) if not good]
     if lost:
-        return FoundMasks(views, lost, [])
+        return FoundMasks(views, lost, [], [])
     apart = [name for name, (_, is_apart) in zip(views.names, found, strict=True) if is_apart]
-    return FoundMasks(replace(views, masks=torch.from_numpy(masks).to(views.images)), [], apart)
+    at_border = (masks * views.borders(1, 1).numpy()).max((1, 2)) > 0.5
+    cut_off = [name for name, is_cut in zip(views.names, at_border, strict=True) if is_cut]
+    return FoundMasks(replace(views, masks=torch.from_numpy(masks).to(views.images)), [], apart, cut_off)
 
 
 def _mask(
@@ -133,7 +138,9 @@ def _mask(
 
     label, count = ndimage.label(ndimage.binary_opening(difference > ALIKE + 2 * noise))
     outside = np.unique(label[border & (label > 0)])
-    if len(outside) < count:
+    inside = np.delete(np.bincount(label.reshape(-1)), [0, *outside])
+    least = max(SMALLEST * label.size, SPECK * np.bincount(label.reshape(-1))[1:].max(initial=0))
+    if len(outside) and inside.max(initial=0) > least:
         label[np.isin(label, outside)] = 0
         label, count = ndimage.label(label)
     if not count:

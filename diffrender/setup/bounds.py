@@ -12,6 +12,7 @@ from diffrender.errors import ConfigError, DataError
 from diffrender.readers.captures.capture import Capture
 from diffrender.scene.target_views import Views
 from diffrender.setup.hull import build_hull
+from diffrender.setup.mask_agreement import shrink_masks
 from diffrender.setup.region import FILLED, INSIDE, InitRegion, region_of_views, sight_of_views
 
 # Cells along the side of a visual hull that tells a box, and the margin about it, in parts of its side.
@@ -47,11 +48,12 @@ def _in_world_of_views(capture: Capture) -> Bounds | None:
         return Bounds(*capture.aabb, "the capture")
     sight = sight_of_views(views)
     if views.masks is not None and sight.is_met:
+        small = shrink_masks(views)
         try:
-            _, hull = build_hull(VisualHullMesh(resolution=CELLS), InitRegion(region_of_views(views), None, views), "")
+            _, hull = build_hull(VisualHullMesh(resolution=CELLS), InitRegion(region_of_views(small), None, small), "")
+            return _with_margin(hull.vertices.amin(0), hull.vertices.amax(0), "masks")
         except (ConfigError, DataError):
-            return None
-        return _with_margin(hull.vertices.amin(0), hull.vertices.amax(0), "masks")
+            pass  # masks that do not meet
     shown = None if points is None else points[_is_shown(views, points)]
     if shown is not None and len(shown) >= FEWEST:
         ends = torch.quantile(shown, shown.new_tensor([OUTLIERS, 1 - OUTLIERS]), dim=0)

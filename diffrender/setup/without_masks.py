@@ -155,20 +155,38 @@ def _keyed(given: Found, key: tuple[float, float, float], has_background: bool, 
     Raises DataError if there is nothing.
     """
     background = given.background if has_background else key
-    backdrop, views = keyed_backdrop(given.fit, key), []
+    backdrop, views, apart, cut_off = keyed_backdrop(given.fit, key), [], [], []
     for each in (given.fit, given.heldout):
         if each is None:
             continue
-        masked, lost, _ = with_masks(each, backdrop, n_parts, is_inside=True)
+        masked, lost, others, cut = with_masks(each, backdrop, n_parts, is_inside=True)
         if lost:
             raise DataError(
                 f"no object is found before the colour [{', '.join(f'{value:g}' for value in key)}] of `targets.key` in"
                 f' {some(lost)}; colours are linear RGB, and hexadecimal ones ("#00b140") sRGB: correct it'
             )
         views.append(without_surroundings(masked, key, background))
+        apart, cut_off = apart + others, cut_off + cut
     heldout = views[1] if len(views) > 1 else None
-    note = "its masks are what differs from the colour of `targets.key`, without what reaches the pictures' borders"
-    return replace(given, fit=views[0], heldout=heldout, background=background, notes=(note,))
+    notes = ["its masks are what differs from the colour of `targets.key`, without what reaches the pictures' borders"]
+    if cut_off:
+        notes.append(
+            f"but the masks of {len(cut_off)} of its pictures, such as {cut_off[0]}, reach their borders: nothing in"
+            " them has that colour all around; `diffrender check` draws them"
+        )
+    notes += _told_apart(apart)
+    return replace(given, fit=views[0], heldout=heldout, background=background, notes=tuple(notes))
+
+
+def _told_apart(names: list[str]) -> list[str]:
+    """Return a note if there are pictures with parts before their backdrop that are not in their masks."""
+    if not names:
+        return []
+    return [
+        f"there is another part in front of its backdrop in {len(names)} of its pictures, such as {names[0]}, that"
+        " is not in the masks: if it is to be fitted, give masks, an entry of `objects` for each, or `mesh: {init:"
+        " visual_hull, components: all}`"
+    ]
 
 
 def _before_backdrop(given: Found, has_background: bool, n_parts: int | None) -> Found:
@@ -182,7 +200,7 @@ def _before_backdrop(given: Found, has_background: bool, n_parts: int | None) ->
         return given
     color = ", ".join(f"{value:.3g}" for value in backdrop.linear)
     before = f"a backdrop of one colour ([{color}] in linear RGB)"
-    masked, lost, apart = with_masks(given.fit, backdrop, n_parts)
+    masked, lost, apart, _ = with_masks(given.fit, backdrop, n_parts)
     if lost:
         note = f"it has {before}, but no object is found in front of it in {lost[0]}: no masks"
         return replace(given, notes=(note,))
@@ -191,15 +209,10 @@ def _before_backdrop(given: Found, has_background: bool, n_parts: int | None) ->
         f"it has no masks, but {before}: masks of {largest} in front of it are found;"
         " `targets: {masks: false}` does without"
     ]
-    if apart:
-        notes.append(
-            f"there is another part in front of its backdrop in {len(apart)} of its pictures, such as {apart[0]}, that"
-            " is not in the masks: if it is to be fitted, give masks, an entry of `objects` for each, or `mesh: {init:"
-            " visual_hull, components: all}`"
-        )
+    notes += _told_apart(apart)
     heldout = given.heldout
     if heldout is not None:
-        heldout, lost, _ = with_masks(heldout, backdrop, n_parts)
+        heldout, lost, _, _ = with_masks(heldout, backdrop, n_parts)
         notes += [f"no object is found in the held-out {lost[0]}: held-out views have no masks"] if lost else []
     background = given.background if has_background else backdrop.linear
     return replace(given, fit=masked, heldout=heldout, background=background, notes=tuple(notes))

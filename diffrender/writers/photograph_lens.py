@@ -13,8 +13,8 @@ from diffrender.imaging.lens_distortion import BrownConrady, LensDistortion, Thi
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.target_views import PhotographLens, ViewFiles
 
-# In pixels of the photograph: what rounding makes of a camera that was not learned, and how far a lens may be from what
-# was learned about it.
+# In pixels of the picture that was fitted: what rounding makes of a camera that was not learned, and how far a lens may
+# be from what was learned about it.
 SAME, NEAR = 1e-3, 0.05
 # Points along each side of a picture at which lenses are compared, and Newton's steps.
 SIDE, STEPS = 24, 10
@@ -47,14 +47,14 @@ def lens_of_photograph(camera: Cameras, box: tuple[int, int, int, int], files: V
     photographed = _pixels(given, plane)
     is_shown = (np.hypot(*plane.T) <= given.distortion.largest_radius()) & np.isfinite(photographed).all(1)
     is_shown &= ((photographed >= 0) & (photographed <= [files.width, files.height])).all(1)
-    rays, photographed = rays[is_shown], photographed[is_shown]
-    if _error(given, rays, photographed) < SAME:
+    rays, photographed, scale = rays[is_shown], photographed[is_shown], max(width / files.width, height / files.height)
+    if scale * _error(given, rays, photographed) < SAME:
         return given
     own = tuple(name for name, value in vars(given.distortion).items() if value)
     for kind, names in ((type(given.distortion), own), *WIDE):
         lens = _adjusted(given, kind, names, rays, photographed)
         is_valid = float(np.hypot(*rays.T).max()) <= lens.distortion.largest_radius()
-        if is_valid and _error(lens, rays, photographed) < NEAR:
+        if is_valid and scale * _error(lens, rays, photographed) < NEAR:
             return lens
     return None
 

@@ -63,6 +63,11 @@ def test_it_offers_the_box_that_was_found(photos: Path) -> None:
     assert "box (-1, -2, -1.23456) to (1, 2, 0.5), by the capture" in re.sub(" +", " ", text)
     line = next(line for line in text.splitlines() if line.startswith("# mesh:"))
     assert yaml.safe_load(line[2:]) == {"mesh": {"init": "visual_hull", "aabb": [[-1, -2, -1.235], [1, 2, 0.5]]}}
+    # Outwards, also of a flat box.
+    (photos / "transforms.json").write_text(json.dumps(content | {"aabb": [[-1, -1, 0], [1, 1, 0.00041]]}))
+    (photos / "scene.yaml").unlink()
+    line = next(line for line in invoke("new", photos).output.splitlines() if line.startswith("# mesh:"))
+    assert yaml.safe_load(line[2:])["mesh"]["aabb"] == [[-1, -1, 0], [1, 1, 0.00041]]
 
 
 def test_each_choice_that_it_offers_is_valid(photos: Path) -> None:

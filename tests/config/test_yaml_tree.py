@@ -93,3 +93,7 @@ trees = st.recursive(
 @given(st.dictionaries(words | tricky, trees, min_size=1, max_size=4))
 def test_what_is_written_is_read_back_exactly(data: dict[str, object]) -> None:
     assert read_yaml(write_yaml(data), "s").data == data
+
+
+def test_a_key_that_is_a_block_at_the_end_is_read() -> None:
+    assert read_yaml("? |\n  x\n", "s").data == {"x\n": None}

@@ -74,10 +74,10 @@ def test_of_damaged_files_the_points_before_the_damage_are_used_and_it_is_told(t
     assert capture.notes == ("its points3D.bin ends within point 8 of 150; the points before that are used",)
     file.write_bytes(b"12")
     assert read(tmp_path).notes == ("its points3D.bin is empty; the points before that are used",)
-    write_points(model, "text", [*POINTS[:3].tolist(), (np.nan, 1e300, np.inf)])
+    write_points(model, "text", [*POINTS[:3].tolist(), (np.nan, 0, 0), (0, 1e31, 0)])
     text = (model / "points3D.txt").read_text() + "5 one two\n"
     (model / "points3D.txt").write_text(text)
     points, notes = colmap_points.read_points(model, ".txt")
     assert points is not None
     np.testing.assert_array_equal(points, POINTS[:3])
-    assert notes == ["its points3D.txt is damaged at line 6; the points before that are used"]
+    assert notes == ["its points3D.txt is damaged at line 7; the points before that are used"]

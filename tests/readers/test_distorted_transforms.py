@@ -9,6 +9,7 @@ from support.transforms_captures import DISC, HEIGHT, WIDTH, capture, fails, rea
 
 from diffrender.imaging.lens_distortion import BrownConrady, Fisheye
 from diffrender.readers.captures import read_capture
+from diffrender.readers.captures.camera_models import CAMERA_MODELS
 from diffrender.readers.captures.capture import CaptureOptions
 from diffrender.readers.captures.transforms_lens import intrinsics_of
 
@@ -37,9 +38,27 @@ def test_the_lens_is_that_of_the_model(entries, expected):
     assert problems == []
 
 
-def test_the_focal_length_of_a_fisheye_is_not_guessed(tmp_path):
-    top = {"fl_x": None, "fl_y": None, "camera_angle_x": 1.0, "is_fisheye": True}
-    fails(capture(tmp_path, **top), "camera_angle_x does not say the focal length of a fisheye; give fl_x")
+FISHEYES = [name for name, model in CAMERA_MODELS.items() if model.lens is not None and model.lens.is_fisheye]
+
+
+@pytest.mark.parametrize("model", [*FISHEYES, "FOV"])
+def test_the_focal_length_of_a_fisheye_is_not_guessed(tmp_path, model):
+    assert len(FISHEYES) == 7
+    top = {"fl_x": None, "fl_y": None, "camera_angle_x": 1.0, "camera_model": model, "omega": 0.5}
+    whose = "FOV" if model == "FOV" else "a fisheye"
+    if model != "FOV":
+        top |= {"is_fisheye": True, "omega": None}
+    fails(capture(tmp_path, **top), f"camera_angle_x does not say the focal length of {whose}; give fl_x")
+
+
+def test_a_field_of_view_is_not_guessed(tmp_path):
+    fails(capture(tmp_path, camera_model="FOV"), "FOV needs omega")
+
+
+def test_coefficients_of_a_named_model_are_read_and_those_of_another_are_told(tmp_path):
+    notes = read_capture(capture(tmp_path, camera_model="FOV", omega=0.3), CaptureOptions()).notes
+    assert not any("not read" in note for note in notes)
+    fails(capture(tmp_path, camera_model="THIN_PRISM_FISHEYE", k5=0.1), "k1, k2, p1, p2, k3, k4, sx1, sy1")
 
 
 def test_a_distorted_frame_is_undistorted_and_told(tmp_path):

@@ -271,8 +271,8 @@ def test_masks_before_a_plain_backdrop(noise: float) -> None:
     found, truth = views(noise=noise)
     backdrop = find_backdrop(found)
     assert backdrop is not None and backdrop.linear == pytest.approx((GRAY,) * 3, abs=0.01)
-    masked, lost, apart = with_masks(found, backdrop)
-    assert masked.masks is not None and not lost and not apart
+    masked, lost, apart, cut_off = with_masks(found, backdrop)
+    assert masked.masks is not None and not lost and not apart and not cut_off
     overlap = torch.minimum(masked.masks, truth).sum((1, 2)) / torch.maximum(masked.masks, truth).sum((1, 2))
     assert float(overlap.min()) > 0.93
     # Fractions at borders: areas are not those of fat masks.
@@ -286,7 +286,7 @@ def test_other_pictures_have_no_backdrop() -> None:
     assert find_backdrop(busy) is None
     empty = Views(found.cameras, torch.full_like(found.images, GRAY), None, found.names)
     backdrop = find_backdrop(empty)
-    assert backdrop is not None and with_masks(empty, backdrop) == (empty, list(empty.names), [])
+    assert backdrop is not None and with_masks(empty, backdrop) == (empty, list(empty.names), [], [])
 
 
 def test_a_surface_of_the_backdrops_colour_is_not_a_hole() -> None:

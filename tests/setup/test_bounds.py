@@ -72,3 +72,10 @@ def test_without_either_what_all_cameras_see_or_nothing(views: Views) -> None:
     away = plain.cameras.cam_from_world.clone()
     away[:, :3] *= torch.tensor([1.0, -1.0, -1.0])[:, None]  # they look outwards
     assert find_bounds(Capture(replace(plain, cameras=replace(plain.cameras, cam_from_world=away)))) is None
+
+
+def test_masks_that_do_not_meet_leave_it_to_the_points(views: Views) -> None:
+    assert views.masks is not None
+    moved = torch.stack([mask.roll(40 * (-1) ** i, 1) for i, mask in enumerate(views.masks)])
+    box, by = found(Capture(replace(views, masks=moved), points=shape().vertices))
+    assert by.endswith("points") and float((box - corners(shape())).abs().max()) < 0.1

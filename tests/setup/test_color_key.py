@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,9 +29,14 @@ GREEN = torch.tensor([0.0, 0.4397, 0.0513])  # "#00b140" in linear RGB
 KEYED = "targets: {path: ., key: '#00b140', test_every: 4%s}\n"
 
 
-def write(folder: Path, masked: bool = False) -> torch.Tensor:
-    """Write pictures of a ball before a screen that is lit unevenly, with a room around it; return the true masks."""
+def write(folder: Path, masked: bool = False, center: float = 0.0, mark: int = 0, second: bool = False) -> torch.Tensor:
+    """Write pictures of a ball before a screen that is lit unevenly, with a room around it; return the true masks.
+
+    center: the height of the ball. mark: the side in pixels of a black square on the screen. second: whether there is
+    another, smaller ball.
+    """
     mesh = Mesh(*bumpy_sphere(4))
+    mesh = replace(mesh, vertices=mesh.vertices + torch.tensor([0.0, center, 0.0]))
     turn = torch.arange(COUNT) * 2 * torch.pi / COUNT
     eyes = torch.stack([5 * turn.cos(), torch.linspace(-1, 2, COUNT), 5 * turn.sin()], 1)
     cameras = Cameras.perspective(eyes, fov_deg=40, height=SIZE, width=SIZE)
@@ -43,6 +49,9 @@ def write(folder: Path, masked: bool = False) -> torch.Tensor:
     is_screen = torch.zeros(SIZE, SIZE, 1, dtype=torch.bool)
     is_screen[EDGE:-EDGE, EDGE:-EDGE] = True
     images = images.where(is_screen, room)
+    if second:
+        images[:, 8:18, 8:18] = torch.tensor([0.9, 0.1, 0.5])
+    images[:, 8 : 8 + mark, 50 : 50 + mark] = 0
     names = [f"{i}.png" for i in range(COUNT)]
     for name, image, mask in zip(names, images, rgba[..., 3], strict=True):
         write_png(folder / name, image)
@@ -92,13 +101,29 @@ def test_another_background_takes_the_place_of_the_screen_at_the_edges_too(tmp_p
     assert bool((views.images[views.masks == 0] == 0).all())
 
 
+def test_a_mark_on_the_screen_is_not_the_object_where_that_is_cut_off(tmp_path: Path) -> None:
+    truth = write(tmp_path, center=-1.0, mark=4)
+    setup = built(tmp_path, text="mesh: sphere")
+    assert setup.fit_views.masks is not None and float(setup.fit_views.masks.sum((1, 2)).min()) > 400 > 16
+    assert float(truth.sum((1, 2)).min()) > 400
+    assert any("its pictures, such as 1, reach their borders" in note for note in setup.notes)
+
+
+def test_another_part_is_told(tmp_path: Path) -> None:
+    write(tmp_path, second=True)
+    setup = built(tmp_path)
+    assert any("another part in front of its backdrop in 8 of its pictures" in note for note in setup.notes)
+    assert setup.fit_views.masks is not None and float(setup.fit_views.masks[:, 9:14, 9:14].max()) == 0
+    assert not any("reach their borders" in note for note in setup.notes)
+
+
 def test_what_cannot_be_keyed_is_said(tmp_path: Path) -> None:
     write(tmp_path)
     with pytest.raises(DataError, match=r"no object is found before the colour \[0, 0, 1\] of `targets.key` in 1, 2"):
         build_targets(parse_config("targets: {path: ., key: [0, 0, 1], test_every: 4}", tmp_path))
     for more, told in (
         (", masks: false", "`masks: false` does without"), (", find_masks: false", "`find_masks: false` does"),
-        (", find_surface: true", "`find_surface` does"),
+        (", find_surface: true", "`find_surface` does"), ("}\nmesh: {init: stereo", "but `key` finds masks"),
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=told):
             parse_config(KEYED % more, tmp_path)

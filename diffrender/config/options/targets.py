@@ -156,8 +156,9 @@ class TargetsOptions(Strict):
         if self.find_surface and self.synthetic is not None:
             message = "`find_surface` is for photographs, but the targets are `synthetic`"
             yield Finding(("find_surface",), message, ("remove it",))
-        if self.ignore is not None and self.synthetic is not None:
-            yield Finding(("ignore",), "`ignore` is for photographs, but the targets are `synthetic`", ("remove it",))
+        for name in ("ignore", "fov_deg"):
+            if getattr(self, name) is not None and self.synthetic is not None:
+                yield Finding((name,), f"`{name}` is for photographs, but the targets are `synthetic`", ("remove it",))
         if self.key is not None:
             yield from self._rules_of_key()
         if self.background == "random" and not self.masks:

@@ -33,13 +33,12 @@ def read_single_image(path: str | Path, options: CaptureOptions | None = None) -
     """
     path, options = Path(path), options or CaptureOptions()
     sizes = stored_and_turned_size(path)
-    width, height = sizes[1] if sizes is not None else reversed(read_image(path, True).rgb.shape[:2])
-    long_side = max(height, width)
-    stated = None if options.fov_deg is None else long_side / 2 / math.tan(math.radians(options.fov_deg) / 2)
-    by_exif = _focal_by_exif(path, math.hypot(height, width))
-    focal = stated or by_exif or long_side / 2 / math.tan(math.radians(USUAL_FOV_DEG) / 2)
-    distance = math.hypot(1, 2 * focal / min(height, width))
-    by = "as stated" if stated else "by its EXIF" if by_exif else "a usual one: state targets.fov_deg"
+    long_side, short_side = sorted(sizes[0] if sizes else read_image(path).rgb.shape[:2], reverse=True)
+    by_exif = None if options.fov_deg else _focal_by_exif(path, math.hypot(long_side, short_side))
+    stated = options.fov_deg or USUAL_FOV_DEG
+    focal = by_exif or long_side / 2 / math.tan(math.radians(stated) / 2)
+    distance = math.hypot(1, 2 * focal / short_side)
+    by = "as stated" if options.fov_deg else "by its EXIF" if by_exif else "a usual one: state targets.fov_deg"
     field = 2 * math.degrees(math.atan(long_side / 2 / focal))
     note = (
         f"its camera is assumed to look at the origin from (0, 0, {distance:.3g}), with a field of view of {field:.1f}"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from diffrender.imaging.lens_distortion import BrownConrady, LensDistortion
+from diffrender.imaging.lens_distortion import BrownConrady, FieldOfView, LensDistortion
 from diffrender.readers.captures.camera_models import CAMERA_MODELS
 from diffrender.readers.captures.json_values import number_of, shorten
 from diffrender.readers.captures.posed_image import Intrinsics
@@ -75,8 +75,12 @@ def _distortion(lens: Mapping[str, Any], projection: type[Projection], problems:
     if is_fisheye and not (kind is not None and kind.is_fisheye):
         problems.append(f"is_fisheye is {shorten(is_fisheye)}, but {model} is no fisheye; remove one of the two")
         return None
-    if kind is not None and kind.is_fisheye and "fl_x" not in lens and "fl_y" not in lens and "camera_angle_x" in lens:
-        problems.append("camera_angle_x does not say the focal length of a fisheye; give fl_x (pixels)")
+    tells_focal = "fl_x" in lens or "fl_y" in lens or "camera_angle_x" not in lens
+    if kind is not None and not (kind.keeps_focal or tells_focal):
+        whose = "a fisheye" if kind.is_fisheye else model
+        problems.append(f"camera_angle_x does not say the focal length of {whose}; give fl_x (pixels)")
+    if kind is FieldOfView and not lens.get("omega"):
+        problems.append("camera_model FOV needs omega, its field of view in radians; give it, or name PINHOLE")
     values = {
         key: number_of(lens, key, -math.inf, math.inf, problems) or 0.0
         for key in dict.fromkeys((*_COEFFICIENTS, *accepted))
@@ -86,9 +90,15 @@ def _distortion(lens: Mapping[str, Any], projection: type[Projection], problems:
         problems.append(
             f"{', '.join(foreign)} is no coefficient of {model or 'a frame that names no camera_model'}; correct"
             " camera_model: OPENCV has k1, k2, k3, p1, p2, FULL_OPENCV k4, k5, k6 as well (in a denominator),"
-            " OPENCV_FISHEYE k1 to k4"
+            f" OPENCV_FISHEYE k1 to k4{_those_of(model, accepted)}"
         )
     if kind is None:
         return None
     distortion = kind(**{key: values[key] for key in accepted})
     return None if distortion.is_identity() else distortion
+
+
+def _those_of(model: object, accepted: Sequence[str]) -> str:
+    """Return in words which coefficients a named model has that is none of the usual three."""
+    is_usual = model in (None, "OPENCV", "FULL_OPENCV", "OPENCV_FISHEYE")
+    return "" if is_usual else f", {model} {', '.join(accepted) or 'none'}"
