@@ -107,7 +107,7 @@ def match_heldout(setup: FitSetup, scene: Scene, fitted: Cameras, refine: bool) 
     if not refine or poses is None:
         return views
     matched = match_poses(scene, views, setup.objective, setup.render_end, poses)
-    return match_lens_of(setup, scene, replace(views, cameras=matched), fitted)
+    return _exposed(setup, scene, replace(views, cameras=matched))
 
 
 def learned_of_heldout(setup: FitSetup) -> dict[str, str]:
@@ -123,7 +123,10 @@ def match_lens_of(setup: FitSetup, scene: Scene, views: Views, fitted: Cameras) 
     Each only if it is learned.
     """
     lens = with_shared_lens(views.cameras, setup.fit_views.cameras, fitted, setup.shared_of_lens())
-    views = replace(views, cameras=replace(lens, blur_px=fitted.blur_px))
+    return _exposed(setup, scene, replace(views, cameras=replace(lens, blur_px=fitted.blur_px)))
+
+
+def _exposed(setup: FitSetup, scene: Scene, views: Views) -> Views:
     return replace(views, cameras=match_exposure(scene, views, setup.render_views, setup.learned_gains()))
 
 

@@ -116,6 +116,8 @@ def write_new_scene(path: Path, out: Path | None) -> tuple[Path, str]:
         raise DataError(f"{file}: exists already; give another name with --out, or fit it: diffrender fit {file}")
     capture = read_photographs(path)
     bounds = find_bounds(capture)
+    # Also those that a fit finds before a backdrop.
+    has_masks = capture.views.masks is not None or (bounds is not None and bounds.by == "masks")
     rows = capture_rows(capture, bounds)
     width = max(len(name) for name, _ in rows)
     found = [f"#   {name:{width}}  {_in_a_line(text)}".rstrip() for name, text in rows]
@@ -131,7 +133,10 @@ def write_new_scene(path: Path, out: Path | None) -> tuple[Path, str]:
             "targets:",
             f"  path: {_quoted(to_capture)}",
             f"  resolution: {PHOTO_RESOLUTION}              # most pixels of a long side; more: slower, finer texture",
-            CHOICES.replace("{mesh}", _mesh_line(bounds, capture.views.masks is not None)),
+            CHOICES.replace(
+                "{mesh}",
+                _mesh_line(bounds, has_masks),
+            ),
         ]
     )
     parse_config(text, file.parent, str(file))

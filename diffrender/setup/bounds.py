@@ -11,14 +11,16 @@ from diffrender.config.options.meshes import VisualHullMesh
 from diffrender.errors import ConfigError, DataError
 from diffrender.readers.captures.capture import Capture
 from diffrender.scene.target_views import Views
+from diffrender.setup.backdrop import find_backdrop, with_masks
 from diffrender.setup.hull import build_hull
 from diffrender.setup.mask_agreement import shrink_masks
 from diffrender.setup.region import FILLED, INSIDE, InitRegion, region_of_views, sight_of_views
 
-# Cells along the side of a visual hull that tells a box, and the margin about it, in parts of its side.
-CELLS, MARGIN = 40, 0.05
+# Cells along the side of a visual hull that tells a box, and the margin about it, in parts of its side: hulls of so few
+# cells lose thin ends (a tenth of a fish, with its tail), and few points are at the ends of a shape.
+CELLS, MARGIN = 40, 0.15
 # What is in so many of the views is what they show, and so many of its points may be wrong at either end.
-SHARE_OF_VIEWS, OUTLIERS, FEWEST = 0.3, 0.02, 20
+SHARE_OF_VIEWS, OUTLIERS, FEWEST = 0.3, 0.01, 20
 
 
 class Bounds(NamedTuple):
@@ -46,6 +48,9 @@ def _in_world_of_views(capture: Capture) -> Bounds | None:
     views, points = capture.views, capture.points
     if capture.aabb is not None:
         return Bounds(*capture.aabb, "the capture")
+    backdrop = find_backdrop(views) if views.masks is None else None
+    if backdrop is not None:  # unchanged if there is nothing in front of it
+        views = with_masks(views, backdrop).views
     sight = sight_of_views(views)
     if views.masks is not None and sight.is_met:
         small = shrink_masks(views)

@@ -110,6 +110,20 @@ def test_held_out_views_are_scored_at_poses_of_their_own(refined: tuple[Views, R
     assert metrics["initial"]["heldout"]["psnr_db"] < 25
 
 
+def test_a_lens_that_all_share_is_that_of_held_out_views_once(refined: tuple[Views, RunResult, str, Path]) -> None:
+    _, result, _, folder = refined
+    more = ["optimize.cameras.focal={}", "optimize.cameras.center={}"]
+    setup = build_fit(load_config(folder / "small.yaml", more))
+    assert setup.heldout_views is not None
+    cameras = result.fit.cameras
+    fitted = replace(cameras, focal_px=1.05 * cameras.focal_px, center_px=cameras.center_px + 2)
+    for refine in (False, True):
+        matched = evaluation.match_heldout(setup, result.fit.scene, fitted, refine=refine)
+        assert matched is not None
+        torch.testing.assert_close(matched.cameras.focal_px, 1.05 * setup.heldout_views.cameras.focal_px)
+        torch.testing.assert_close(matched.cameras.center_px, setup.heldout_views.cameras.center_px + 2)
+
+
 def test_a_held_out_picture_changes_nothing_but_its_own_camera(refined: tuple[Views, RunResult, str, Path]) -> None:
     _, result, _, folder = refined
     setup = setup_of(folder)

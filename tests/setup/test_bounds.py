@@ -57,14 +57,16 @@ def test_without_masks_points_tell_it_but_for_those_far_away_and_a_few_that_are_
     background = 40 * torch.nn.functional.normalize(torch.randn(500, 3, generator=generator), dim=1)
     wrong = 2 * (torch.rand(6, 3, generator=generator) - 0.5)
     points = torch.cat([mesh.vertices, background, wrong])
-    box, by = found(Capture(replace(views, masks=None), points=points))
+    box, by = found(Capture(replace(views, masks=None, images=torch.rand(views.images.shape)), points=points))
     away = (box - corners(mesh)) * torch.tensor([[-1.0], [1.0]])
     size = float((corners(mesh)[1] - corners(mesh)[0]).max())
-    assert by.endswith("points") and float(away.abs().max()) < 0.1 * size
+    assert by.endswith("points") and float(away.min()) > 0 and float(away.max()) < (MARGIN + 0.05) * size
 
 
 def test_without_either_what_all_cameras_see_or_nothing(views: Views) -> None:
-    plain = replace(views, masks=None)
+    assert found(Capture(replace(views, masks=None)))[1] == "masks"  # before a backdrop of one colour
+    busy = torch.rand(views.images.shape, generator=torch.Generator().manual_seed(0))
+    plain = replace(views, masks=None, images=busy)
     box, by = found(Capture(plain))
     assert by == "what all cameras see"
     reach = 3 * float(torch.tensor(35.0).deg2rad().div(2).tan())
@@ -78,4 +80,4 @@ def test_masks_that_do_not_meet_leave_it_to_the_points(views: Views) -> None:
     assert views.masks is not None
     moved = torch.stack([mask.roll(40 * (-1) ** i, 1) for i, mask in enumerate(views.masks)])
     box, by = found(Capture(replace(views, masks=moved), points=shape().vertices))
-    assert by.endswith("points") and float((box - corners(shape())).abs().max()) < 0.1
+    assert by.endswith("points") and float((box - corners(shape())).abs().max()) < 0.25
