@@ -95,7 +95,9 @@ def _read_text(path: Path) -> str:
     except IsADirectoryError:
         raise ConfigError(f"{path}: must be a scene file, got a folder; try {path / 'scene.yaml'}") from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: byte {error.start} is not UTF-8 text; save the file as UTF-8") from None
+        raise ConfigError(
+            f"{path}: byte {error.start} is not UTF-8 text; save a scene file as UTF-8, a photograph as PNG or JPEG"
+        ) from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
