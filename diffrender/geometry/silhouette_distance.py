@@ -91,6 +91,20 @@ class MaskDistanceField:
         distance = distance_px * w / views.focal_px.mean(1, keepdim=True)
         return distance.where(seen, -torch.inf)
 
+    def judged(self, points_w: Tensor) -> Tensor:
+        """Return how many views show points [M, 3], in a known part of their image: [M] int64."""
+        views = self._views
+        height, width = views.masks.shape[1:]
+        homogeneous = views.project(points_w)
+        is_ahead = homogeneous[..., 3] > views.near
+        xy = homogeneous[..., :2] / homogeneous[..., 2:3].where(is_ahead[..., None], 1.0)
+        column, row = xy.floor().nan_to_num(-1).clamp(-1, max(height, width)).long().unbind(-1)
+        is_inside = is_ahead & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        if views.weights is not None:
+            view = torch.arange(len(self))[:, None].expand_as(row)
+            is_inside &= views.weights.cpu()[view, row.clamp(0, height - 1), column.clamp(0, width - 1)] > 0
+        return is_inside.sum(0)
+
     def hull(self, points_w: Tensor, tolerance: int = 0) -> Tensor:
         """Return [M] for points [M, 3]: negative inside the visual hull, where up to `tolerance` views may disagree."""
         if not 0 <= tolerance < len(self):

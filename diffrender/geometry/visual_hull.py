@@ -31,6 +31,8 @@ FLATTEST = 0.3
 # Cells along each side of the grid that finds the bounds.
 COARSE = 40
 MOST_CELLS = 256
+# A part that is shown by less than this share of the views that show another is there for want of views that deny it.
+JUDGED = 0.5
 
 
 def visual_hull(
@@ -45,7 +47,7 @@ def visual_hull(
 
     The mesh is smooth, closed and manifold; its triangles are even, with edges of about 1.3 cells.
     cell: the finest detail in world units; enlarged if the hull would have more than 256 cells along a side.
-    components: keep the component of largest volume, or all. Invisible cavities are filled.
+    components: keep the component of largest volume, of those that views show, or all. Invisible cavities are filled.
     tolerance: number of views that may exclude a point without removing it.
     Raises DataError if nothing is left, naming views that alone remove what all others leave.
     Source: A. Laurentini, "The visual hull concept for silhouette-based image understanding" (1994); smoothing from
@@ -64,7 +66,7 @@ def visual_hull(
     surface = isosurface(lambda points: hull(points) - THICKEN * cell, lattice, BLUR)
     if not len(surface.faces):
         raise DataError(_explain_empty(field, low, high))
-    parts = _solid_parts(surface, components)
+    parts = _solid_parts(surface, components, field.judged(surface.vertices))
     from diffrender.geometry.remesh.remesh import RemeshOptions, remesh
 
     # The creases between cones are not features: they carry no information about the object.
@@ -109,15 +111,20 @@ def _explain_empty(field: MaskDistanceField, low: Tensor, high: Tensor) -> str:
     )
 
 
-def _solid_parts(surface: Triangles, components: Literal["largest", "all"]) -> Triangles:
-    """Return the component of largest volume, or all of positive volume, without the inward walls of cavities."""
+def _solid_parts(surface: Triangles, components: Literal["largest", "all"], judged: Tensor) -> Triangles:
+    """Return the component of largest volume, or all of positive volume, without the inward walls of cavities.
+
+    judged: [V] how many views show each vertex; the largest is one of those that are judged.
+    """
     vertices, faces = surface
     corners = vertices.double()[faces]
     six_volumes = (corners[:, 0] * torch.linalg.cross(corners[:, 1], corners[:, 2])).sum(1)
     topology = Topology(faces)
     part = topology.face_component
     volume = six_volumes.new_zeros(topology.n_components).index_add(0, part, six_volumes)
-    keep = volume > 0 if components == "all" else torch.arange(len(volume)) == volume.argmax()
+    shown = volume.new_zeros(len(volume)).index_add(0, part, judged[faces[:, 0]].to(volume)) / part.bincount()
+    largest = volume.where(shown >= JUDGED * shown.max(), -torch.inf).argmax()
+    keep = volume > 0 if components == "all" else torch.arange(len(volume)) == largest
     faces = faces[keep[part]]
     used, index = faces.unique(return_inverse=True)
     return Triangles(vertices[used], index)

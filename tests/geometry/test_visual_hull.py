@@ -263,3 +263,19 @@ def test_what_a_view_does_not_know_it_does_not_carve() -> None:
     radii = hull_of(hidden).vertices.norm(dim=1)
     assert float(radii.min()) > 0.75 and float(radii.max()) < 1.0
     assert float(hull_of(replace(hidden, weights=None)).vertices.norm(dim=1).min()) < 0.5
+
+
+def test_what_no_view_judges_is_not_the_object_however_large() -> None:
+    """A small ball; below it, all pictures are ignored, as over a turntable."""
+    views = views_of([((0.0, 0.4, 0.0), 0.3)], n_views=8)
+    upper = views.cameras.world_to_pixels(torch.tensor([[0.0, -0.5, 0.0]]))[:, 0, 1]
+    rows = torch.arange(SIZE) + 0.5
+    weights = (rows[None, :, None] < upper[:, None, None]).float().expand(8, SIZE, SIZE)
+    assert float((views.masks * (1 - weights)).sum()) == 0
+    ignoring = replace(views, weights=weights.contiguous())
+    parts = hull_of(ignoring, components="all")
+    assert float(parts.vertices[:, 1].min()) < -1  # all of the space that is ignored is there
+    vertices, _ = hull_of(ignoring)
+    assert float((vertices - torch.tensor([0.0, 0.4, 0.0])).norm(dim=1).max()) < 0.5
+    judged = field_of(ignoring).judged(torch.tensor([[0.0, 0.4, 0.0], [0.0, -1.4, 0.0], [9.0, 0.0, 0.0]]))
+    assert judged.tolist() == [8, 0, 0]
