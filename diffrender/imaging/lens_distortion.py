@@ -21,8 +21,10 @@ class LensDistortion:
     center_px before (pinhole) and after (photograph) the distortion.
     is_fisheye: whether its image grows about as the angle from the axis, also with coefficients of 0.
     keeps_focal: whether its middle is that of the pinhole, so that a field of view tells about its focal length.
+    name: COLMAP's name of the model.
     """
 
+    name: ClassVar[str]
     is_fisheye: ClassVar[bool] = False
     keeps_focal: ClassVar[bool] = True
 
@@ -37,9 +39,9 @@ class LensDistortion:
         Farther out the formula folds the image back over itself, and means nothing. inf if it never does.
         """
 
-    @abstractmethod
     def camera_model(self) -> str:
-        """Return what files call a lens with these coefficients: COLMAP's name of the model."""
+        """Return what files call a lens with these coefficients."""
+        return self.name
 
     def is_identity(self) -> bool:
         """Return whether the lens has no effect."""
@@ -57,6 +59,7 @@ class BrownConrady(LensDistortion):
     (1971).
     """
 
+    name: ClassVar[str] = "FULL_OPENCV"
     k1: float = 0.0
     k2: float = 0.0
     p1: float = 0.0
@@ -88,11 +91,32 @@ class BrownConrady(LensDistortion):
 
     def camera_model(self) -> str:
         """Return the model with the fewest coefficients that has these; transforms.json's OPENCV has k3."""
-        return "FULL_OPENCV" if self.k4 or self.k5 or self.k6 else "OPENCV"
+        return self.name if self.k4 or self.k5 or self.k6 else "OPENCV"
 
 
 @dataclass(frozen=True)
-class Fisheye(LensDistortion):
+class AnyFisheye(LensDistortion):
+    """Base of fisheyes: the distance from the centre is t (1 + c0 t^2 + c1 t^4 + ...), but for what is added.
+
+    t: the angle from the axis.
+    """
+
+    is_fisheye: ClassVar[bool] = True
+    keeps_focal: ClassVar[bool] = False
+
+    @abstractmethod
+    def radial(self) -> tuple[float, ...]:
+        """Return the coefficients c0, c1, ... of the polynomial."""
+
+    def largest_radius(self) -> float:
+        """Return the tangent of the first angle at which the polynomial falls, or inf if that is beyond 90 degrees."""
+        slope = Polynomial([1.0, *((2 * index + 3) * value for index, value in enumerate(self.radial()))])
+        angle = float(np.sqrt(_first_root(slope)))
+        return float(np.tan(angle)) if angle < np.pi / 2 else np.inf
+
+
+@dataclass(frozen=True)
+class Fisheye(AnyFisheye):
     """A fisheye: the distance from the centre is a polynomial of the angle from the axis. All 0 is equidistant.
 
         t = atan r,  t' = t (1 + k1 t^2 + k2 t^4 + k3 t^6 + k4 t^8),  (x', y') = (x, y) t' / r
@@ -101,8 +125,7 @@ class Fisheye(LensDistortion):
     fish-eye lenses" (2006); OpenCV's documentation of the namespace fisheye.
     """
 
-    is_fisheye: ClassVar[bool] = True
-    keeps_focal: ClassVar[bool] = False
+    name: ClassVar[str] = "OPENCV_FISHEYE"
     k1: float = 0.0
     k2: float = 0.0
     k3: float = 0.0
@@ -111,20 +134,16 @@ class Fisheye(LensDistortion):
     def distort(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (x, y) t' / r."""
         u, v, s = _equidistant(x, y)
-        bent = _polynomial(s, self.k1, self.k2, self.k3, self.k4)
+        bent = _polynomial(s, *self.radial())
         return u * bent, v * bent
 
-    def largest_radius(self) -> float:
-        """Return the tangent of the first angle at which the derivative of t' is 0, or inf if that is beyond 90."""
-        return _largest_angle_tangent(self.k1, self.k2, self.k3, self.k4)
-
-    def camera_model(self) -> str:
-        """Return the only name."""
-        return "OPENCV_FISHEYE"
+    def radial(self) -> tuple[float, ...]:
+        """Return k1 to k4."""
+        return self.k1, self.k2, self.k3, self.k4
 
 
 @dataclass(frozen=True)
-class ThinPrismFisheye(LensDistortion):
+class ThinPrismFisheye(AnyFisheye):
     """A fisheye with the tangential distortion and the tilt of its lenses; coefficients by COLMAP's names.
 
         (u, v) = (x, y) t / r,  t = atan r,  s = t^2
@@ -135,8 +154,7 @@ class ThinPrismFisheye(LensDistortion):
     COLMAP's documentation, "Camera Models".
     """
 
-    is_fisheye: ClassVar[bool] = True
-    keeps_focal: ClassVar[bool] = False
+    name: ClassVar[str] = "THIN_PRISM_FISHEYE"
     k1: float = 0.0
     k2: float = 0.0
     p1: float = 0.0
@@ -149,20 +167,16 @@ class ThinPrismFisheye(LensDistortion):
     def distort(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (u, v) by the polynomial, plus what tangential distortion and tilt add."""
         u, v, s = _equidistant(x, y)
-        radial = _polynomial(s, self.k1, self.k2, self.k3, self.k4) + 2 * (self.p1 * v + self.p2 * u)
+        radial = _polynomial(s, *self.radial()) + 2 * (self.p1 * v + self.p2 * u)
         return u * radial + (self.p2 + self.sx1) * s, v * radial + (self.p1 + self.sy1) * s
 
-    def largest_radius(self) -> float:
-        """Return that of the polynomial alone, as for `Fisheye`."""
-        return _largest_angle_tangent(self.k1, self.k2, self.k3, self.k4)
-
-    def camera_model(self) -> str:
-        """Return the only name."""
-        return "THIN_PRISM_FISHEYE"
+    def radial(self) -> tuple[float, ...]:
+        """Return k1 to k4."""
+        return self.k1, self.k2, self.k3, self.k4
 
 
 @dataclass(frozen=True)
-class RadTanThinPrismFisheye(LensDistortion):
+class RadTanThinPrismFisheye(AnyFisheye):
     """The fisheye of Project Aria, also known as Fisheye624; coefficients by COLMAP's names.
 
         (u, v) = (x, y) t / r (1 + k0 t^2 + k1 t^4 + ... + k5 t^12),  t = atan r,  q = u^2 + v^2
@@ -171,8 +185,7 @@ class RadTanThinPrismFisheye(LensDistortion):
     Source: Project Aria's documentation, "Camera Intrinsic Models"; COLMAP's, "Camera Models".
     """
 
-    is_fisheye: ClassVar[bool] = True
-    keeps_focal: ClassVar[bool] = False
+    name: ClassVar[str] = "RAD_TAN_THIN_PRISM_FISHEYE"
     k0: float = 0.0
     k1: float = 0.0
     k2: float = 0.0
@@ -189,18 +202,14 @@ class RadTanThinPrismFisheye(LensDistortion):
     def distort(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (u, v) plus what tangential distortion and tilt add."""
         u, v, s = _equidistant(x, y)
-        radial = _polynomial(s, self.k0, self.k1, self.k2, self.k3, self.k4, self.k5)
+        radial = _polynomial(s, *self.radial())
         u, v = u * radial, v * radial
         q, both = u * u + v * v, 1 + 2 * (self.p0 * u + self.p1 * v)
         return u * both + q * (self.p0 + self.s0 + self.s1 * q), v * both + q * (self.p1 + self.s2 + self.s3 * q)
 
-    def largest_radius(self) -> float:
-        """Return that of the polynomial alone, as for `Fisheye`."""
-        return _largest_angle_tangent(self.k0, self.k1, self.k2, self.k3, self.k4, self.k5)
-
-    def camera_model(self) -> str:
-        """Return the only name."""
-        return "RAD_TAN_THIN_PRISM_FISHEYE"
+    def radial(self) -> tuple[float, ...]:
+        """Return k0 to k5."""
+        return self.k0, self.k1, self.k2, self.k3, self.k4, self.k5
 
 
 @dataclass(frozen=True)
@@ -210,6 +219,7 @@ class FieldOfView(LensDistortion):
     Source: F. Devernay, O. Faugeras, "Straight lines have to be straight" (2001).
     """
 
+    name: ClassVar[str] = "FOV"
     keeps_focal: ClassVar[bool] = False
     omega: float = 0.0
 
@@ -226,10 +236,6 @@ class FieldOfView(LensDistortion):
         """Return inf, as the arc tangent grows for ever; 0 for an omega that is no field of view."""
         return np.inf if abs(self.omega) < np.pi else 0.0
 
-    def camera_model(self) -> str:
-        """Return the only name."""
-        return "FOV"
-
 
 @dataclass(frozen=True)
 class Division(LensDistortion):
@@ -238,6 +244,7 @@ class Division(LensDistortion):
     Source: A. Fitzgibbon, "Simultaneous linear estimation of multiple view geometry and lens distortion" (2001).
     """
 
+    name: ClassVar[str] = "DIVISION"
     k: float = 0.0
 
     def distort(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -249,10 +256,6 @@ class Division(LensDistortion):
         """Return where the square root ends, if k is positive."""
         return float(0.5 / np.sqrt(self.k)) if self.k > 0 else np.inf
 
-    def camera_model(self) -> str:
-        """Return the only name."""
-        return "DIVISION"
-
 
 def _equidistant(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (u, v), the points (x, y) at the distance t = atan r from the middle, and t^2."""
@@ -260,13 +263,6 @@ def _equidistant(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     angle = np.arctan(r)
     scale = np.divide(angle, r, out=np.ones_like(r), where=r > 1e-12)
     return x * scale, y * scale, angle * angle
-
-
-def _largest_angle_tangent(*coefficients: float) -> float:
-    """Return the tangent of the first angle t at which t (1 + c0 t^2 + c1 t^4 + ...) falls, inf from 90 degrees on."""
-    slope = Polynomial([1.0, *((2 * index + 3) * value for index, value in enumerate(coefficients))])
-    angle = float(np.sqrt(_first_root(slope)))
-    return float(np.tan(angle)) if angle < np.pi / 2 else np.inf
 
 
 def _polynomial(s: np.ndarray, *coefficients: float) -> np.ndarray:

@@ -65,12 +65,7 @@ def resolve_contacts(
     is_end = corners[:, :, None] == ends[:, None]
     has_edge = is_end.any(1).all(1) & (face_inside >= 0)
     if shows_backs:
-        at_end = topology.welded_faces[segments.face[index]][:, :, None] == ends[:, None]
-        along = (segments.bary[index][:, :, None] * at_end).sum(1, keepdim=True)
-        face, bary = segments.face.clone(), segments.bary.clone()
-        face[index[has_edge]] = face_inside[has_edge]
-        bary[index[has_edge]] = (along * is_end).sum(2)[has_edge]
-        segments = segments._replace(face=face, bary=bary)
+        segments = with_faces_within(topology, segments, index, face_inside, ends, is_end, has_edge)
     face_outside = torch.full_like(segments.face, -1)
     face_outside[outside.segment] = outside.face_id
     touching = index[has_edge & plan.touches[index]]
@@ -87,20 +82,15 @@ def resolve_contacts(
     component = topology.face_component
     apart = kink[component[segments.face[kink]] != component[face_outside[kink]]]
     if len(apart):
+        # Parted, each uncovers what is behind. Moved into one another, each covers what is outside if it is before it
+        # (on a ridge, not in a valley), and the line where both intersect moves.
         uncovered, _ = query_visibility(
             verts_hom, topology.faces, view[apart], plan.xy_px[apart] - step[apart], height, width,
             bins=raster.bins, near=near, part=component, ignored=component[segments.face[apart]], backend=backend,
         )  # fmt: skip
-        # Parted, each uncovers what is behind. Moved into one another, each covers what is outside if it is before it
-        # (on a ridge, not in a valley), and the line where both intersect moves.
         xy_apart = plan.xy_px + APART_PX / OUTSIDE_PX * step
         is_seen[apart] = covers_outside(verts_hom, topology, view, xy_apart, segments.face, face_outside, apart)
-        halves = VisibleSegments._make(part[apart] for part in segments)
-        normal_px, depth_weight = motion_of_intersection(
-            verts_hom, topology.faces, view[apart], plan.xy_px[apart], face_outside[apart], halves
-        )
-        entering = halves._replace(normal_px=normal_px, depth_weight=depth_weight)
-        segments = VisibleSegments._make(map(torch.cat, zip(segments, halves, entering, strict=True)))
+        segments = with_both_motions(verts_hom, topology, view, plan, face_outside, segments, apart)
         is_seen = torch.cat([is_seen, is_seen.new_ones(2 * len(apart))])
         face_outside = torch.cat([face_outside, uncovered, face_outside[apart]])
         xy_outside = torch.cat([xy_outside, xy_outside[apart] - 2 * step[apart], xy_outside[apart]])
@@ -111,6 +101,45 @@ def resolve_contacts(
     beyond = seen[inner]
     segments = VisibleSegments._make(part[seen] for part in segments)
     return segments, OutsidePoints(inner, view[beyond], face_outside[beyond], xy_outside[beyond].to(verts_hom.dtype))
+
+
+def with_faces_within(
+    topology: Topology,
+    segments: VisibleSegments,
+    index: Tensor,
+    face_inside: Tensor,
+    ends: Tensor,
+    is_end: Tensor,
+    has_edge: Tensor,
+) -> VisibleSegments:
+    """Return `segments`, those at index [K] on the faces face_inside [K] that have their edge.
+
+    ends: [K, 2] of the edges. is_end: [K, 3, 2] which corners of the faces inside they are. has_edge: [K] bool.
+    """
+    at_end = topology.welded_faces[segments.face[index]][:, :, None] == ends[:, None]
+    along = (segments.bary[index][:, :, None] * at_end).sum(1, keepdim=True)
+    face, bary = segments.face.clone(), segments.bary.clone()
+    face[index[has_edge]] = face_inside[has_edge]
+    bary[index[has_edge]] = (along * is_end).sum(2)[has_edge]
+    return segments._replace(face=face, bary=bary)
+
+
+def with_both_motions(
+    verts_hom: Tensor,
+    topology: Topology,
+    view: Tensor,
+    plan: AntialiasPlan,
+    face_outside: Tensor,
+    segments: VisibleSegments,
+    apart: Tensor,
+) -> VisibleSegments:
+    """Return `segments`, those at `apart` once more as they part from what is outside, and once as they enter it."""
+    halves = VisibleSegments._make(part[apart] for part in segments)
+    normal_px, depth_weight = motion_of_intersection(
+        verts_hom, topology.faces, view[apart], plan.xy_px[apart], face_outside[apart], halves
+    )
+    entering = halves._replace(normal_px=normal_px, depth_weight=depth_weight)
+    return VisibleSegments._make(map(torch.cat, zip(segments, halves, entering, strict=True)))
 
 
 def ends_at_silhouette(
