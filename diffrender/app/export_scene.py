@@ -90,5 +90,8 @@ def write_cameras(folder: RunFolder, setup: FitSetup, fitted: Cameras, heldout: 
     if setup.heldout_views is not None:
         views.append(setup.heldout_views if heldout is None else replace(setup.heldout_views, cameras=heldout))
     fit, *rest = (replace(each, cameras=move_cameras(each.cameras, setup.origin)) for each in views)
-    background = setup.config.background
-    write_capture(folder.cameras, fit, rest[0] if rest else None, (0.0, 0.0, 0.0) if background is None else background)
+    box = None
+    if setup.box is not None:
+        box = [[value + start for value, start in zip(corner, setup.origin, strict=True)] for corner in setup.box]
+    background = setup.config.background or ORIGIN
+    write_capture(folder.cameras, fit, rest[0] if rest else None, background, box, setup.has_found_masks)

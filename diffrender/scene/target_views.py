@@ -32,6 +32,7 @@ class ViewFiles:
     """The files of a view whose picture is a whole photograph, and its size in pixels.
 
     mask, ignore: None if there is no such file. lens: None if a pinhole took it.
+    aovs: the files of its "normal" and "depth". depth_unit: of the depths, in world units.
     """
 
     image: Path
@@ -40,6 +41,8 @@ class ViewFiles:
     width: int
     height: int
     lens: PhotographLens | None = None
+    aovs: Mapping[str, Path] = field(default_factory=dict)
+    depth_unit: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,8 @@ class FitSetup:
     program: the code of the program that values of `scene` follow from; None without any.
     region: where the targets suggest that the scene is; its radius is the unit of default learning rates.
     pictures: how far pictures without masks fit onto each other; None if unknown.
+    box: the low and the high corner of the box, about the origin, that the capture states; None if it states none.
+    has_found_masks: whether masks are not those of the capture, but were found in its pictures.
     """
 
     config: FitConfig
@@ -98,6 +100,8 @@ class FitSetup:
     reasons: Mapping[str, str] = field(default_factory=dict)
     program: LoadedProgram | None = None
     pictures: PictureAgreement | None = None
+    box: tuple[Origin, Origin] | None = None
+    has_found_masks: bool = False
 
     @property
     def display(self) -> Display:
@@ -183,6 +187,8 @@ def build_fit(config: FitConfig) -> FitSetup:
         region=region,
         program=loaded,
         pictures=targets.pictures,
+        box=targets.place.box,
+        has_found_masks=targets.has_found_masks,
     )
 
 

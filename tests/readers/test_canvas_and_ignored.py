@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from support.transforms_captures import AT_X5, DISC, capture, fails, flat, read, save
 
 from diffrender.errors import DataError
@@ -175,6 +176,24 @@ def test_a_bad_file_of_what_is_held_out_is_no_obstacle_to_a_fit(tmp_path):
     assert len(found.views) == 2 and not found.holds_out
     with pytest.raises(DataError, match=r"transforms_test\.json, line 1"):
         found.read_heldout()
+
+
+def test_masks_and_what_is_ignored_may_have_another_size_but_not_another_shape(tmp_path):
+    folder = capture(tmp_path, {0: {"ignore_path": "ignore/0.png"}})
+    save(folder / "ignore" / "0.png", IGNORED)
+    expected = read(folder)
+    for factor in (2, 3):
+        for path in ("masks/0.png", "ignore/0.png"):
+            save(folder / path, np.kron(np.array(Image.open(folder / path)), np.ones((factor, factor), np.uint8)))
+        views = read_capture(folder, CaptureOptions())
+        torch.testing.assert_close(views.views.masks[0], expected.masks[0])
+        torch.testing.assert_close(views.views.weights[0], expected.weights[0])
+        assert any("1 of its 2 masks have another size than their images" in note for note in views.notes)
+    save(folder / "masks" / "0.png", DISC[1:5, 2:5])
+    fails(folder, "is 3 x 4 (width x height), but its image is 8 x 6; it may have any size, but must have the shape")
+    save(folder / "masks" / "0.png", DISC)
+    save(folder / "masks" / "1.png", np.full((3, 4), 255, np.uint8))  # smaller
+    assert bool((read(folder).masks[1] == 1).all())
 
 
 def test_bad_pictures_of_what_to_ignore_are_refused(tmp_path):

@@ -10,6 +10,7 @@ from diffrender.errors import DataError
 from diffrender.readers.captures import read_capture
 from diffrender.readers.captures.capture import CaptureOptions
 from diffrender.readers.captures.transforms_json import read_transforms
+from diffrender.writers import capture as writers
 
 
 def write_capture(folder, normal=None, depth=None):
@@ -69,6 +70,8 @@ def test_depths_of_nerfstudio_are_thousandths_and_this_is_noted(tmp_path, suffix
     capture = read_capture(tmp_path, CaptureOptions(aovs=("depth",)))
     assert float(capture.views.aovs["depth"][0, 0, 3, 0]) == 2.5
     assert any("depth_file_path are in thousandths" in note for note in capture.notes)
+    writers.write_capture(tmp_path / "run", capture.views)
+    assert read(tmp_path / "run", "depth")["depth"].equal(capture.views.aovs["depth"])
     assert not any("thousandths" in note for note in read_capture(tmp_path, CaptureOptions()).notes)
 
 
@@ -83,6 +86,8 @@ def test_pictures_of_depth_have_the_unit_of_instant_ngp(tmp_path, scale, unit):
     assert float(capture.views.aovs["depth"][0, 0, 3, 0]) == pytest.approx(2500 * unit)
     note = "its 1 pictures of depth are taken in whole units of the world; if they are not, state integer_depth_scale"
     assert capture.notes == (() if scale else (note,))
+    writers.write_capture(tmp_path / "run", capture.views)
+    assert read(tmp_path / "run", "depth")["depth"].equal(capture.views.aovs["depth"])
     Image.fromarray(np.full((4, 6), 250, np.uint8)).save(tmp_path / "d.png")
     with pytest.raises(DataError, match=r"d\.png: has 8 bits, as a picture to look at; depth must have 16 bits"):
         read(tmp_path, "depth")

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from diffrender.app.export_scene import write_cameras
 from diffrender.config.load import parse_config
 from diffrender.config.resolved import format_resolved
 from diffrender.errors import ConfigError, DataError
 from diffrender.geometry.primitives import bumpy_sphere
+from diffrender.readers.captures import read_capture
+from diffrender.readers.captures.capture import CaptureOptions
 from diffrender.render.supersample import render_supersampled
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.materials import Unlit
@@ -23,6 +26,7 @@ from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.setup.targets import build_targets
 from diffrender.writers.cameras import write_transforms
 from diffrender.writers.images.png import encode_numbers8, write_encoded_png, write_png
+from diffrender.writers.run.run_folder import RunFolder
 
 SIZE, COUNT, EDGE = 64, 8, 6
 GREEN = torch.tensor([0.0, 0.4397, 0.0513])  # "#00b140" in linear RGB
@@ -87,6 +91,21 @@ def test_masks_are_of_what_differs_and_what_is_around_the_screen_is_gone(tmp_pat
     # Written out, it is the same fit.
     again = build_fit(parse_config(format_resolved(setup.config, setup.reasons), tmp_path))
     assert again.fit_views.masks is not None and torch.equal(again.fit_views.masks, setup.fit_views.masks)
+
+
+def test_a_run_leaves_the_masks_as_files_and_the_box(tmp_path: Path) -> None:
+    write(tmp_path)
+    content = json.loads((tmp_path / "transforms.json").read_text())
+    (tmp_path / "transforms.json").write_text(json.dumps(content | {"aabb": [[-2, -2, -2], [2, 2, 2.5]]}))
+    setup = built(tmp_path)
+    write_cameras(RunFolder(tmp_path / "run"), setup, setup.fit_views.cameras)
+    again = read_capture(tmp_path / "run" / "cameras", CaptureOptions())
+    assert again.aabb is not None and again.aabb.tolist() == [[-2, -2, -2], [2, 2, 2.5]]
+    assert again.read_heldout is not None and setup.heldout_views is not None
+    for before, after in ((setup.fit_views, again.views), (setup.heldout_views, again.read_heldout()[0])):
+        assert before.masks is not None and after.masks is not None
+        torch.testing.assert_close(after.masks, before.masks, atol=0.51 / 255, rtol=0)
+    assert sorted(path.name for path in (tmp_path / "run" / "cameras").iterdir()) == ["masks", "transforms.json"]
 
 
 def test_another_background_takes_the_place_of_the_screen_at_the_edges_too(tmp_path: Path) -> None:

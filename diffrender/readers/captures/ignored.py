@@ -11,23 +11,18 @@ from torch import Tensor
 from diffrender.errors import DataError
 from diffrender.readers.captures.capture import describe_path
 from diffrender.readers.captures.picture_files import PictureFolder, some
-from diffrender.readers.images.masks import read_mask
+from diffrender.readers.captures.sized_masks import read_mask_of_image
 
 
 def read_weights(paths: Sequence[Path], height: int, width: int) -> Tensor | None:
     """Return how much of each pixel of an image is known [H, W]: all that is not white in any of the pictures `paths`.
 
-    None if there are no pictures. Raises DataError for pictures of another size, if nothing is left, and for one whose
+    None if there are no pictures. Raises DataError for pictures of another shape, if nothing is left, and for one whose
     white is 1 of 255.
     """
     weights = None
     for path in paths:
-        ignored = read_mask(path)
-        if ignored.shape != (height, width):
-            raise DataError(
-                f"{path}: is {ignored.shape[1]} x {ignored.shape[0]} (width x height), but its image is {width} x"
-                f" {height}; a picture of what to ignore must have one pixel for each of the image"
-            )
+        ignored, _ = read_mask_of_image(path, height, width)
         if round(float(ignored.max()) * 255, 3) == 1:
             raise DataError(f"{path}: holds 0 and 1 of 255 only; what to ignore must be white: multiply it by 255")
         weights = 1 - ignored if weights is None else weights * (1 - ignored)

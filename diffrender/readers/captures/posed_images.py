@@ -25,6 +25,7 @@ from diffrender.readers.captures.picture_files import some
 from diffrender.readers.captures.picture_turns import turn_told_by_size
 from diffrender.readers.captures.posed_image import PosedImage, turn_of
 from diffrender.readers.captures.problems import load_or_note, problems_error
+from diffrender.readers.captures.sized_masks import read_mask_of_image
 from diffrender.readers.captures.undistort import note_undistorted, undistort_loaded
 from diffrender.readers.images.high_bit_depth import LINEAR_SUFFIXES, has_high_bit_depth
 from diffrender.readers.images.image import is_marked_to_be_turned, read_image, stored_and_turned_size
@@ -44,6 +45,7 @@ class _Loaded:
 
     weights: [h, w] how much of each pixel is known; None: all. lost: the share of the photograph outside the image.
     brightest, whitest: the largest values of a photograph of whole numbers above 8 bits, and of the mask; else None.
+    is_resampled: whether the mask file has another size than the image.
     """
 
     size: tuple[int, int]
@@ -54,6 +56,7 @@ class _Loaded:
     lost: float
     brightest: float | None
     whitest: float | None
+    is_resampled: bool
 
 
 def with_mask_white(frames: Sequence[PosedImage], notes: list[str]) -> list[PosedImage]:
@@ -110,6 +113,11 @@ def read_posed_images(
     names = tuple(frame.name for frame, _ in good)
     notes += doubt_files({frame.name: frame.image_path for frame, _ in good})
     notes += doubt_brightness(names, [image.brightest for image in images], [image.whitest for image in images])
+    resampled = [image for image in images if image.is_resampled]
+    if resampled:
+        notes.append(
+            f"{len(resampled)} of its {len(images)} masks have another size than their images, and are resampled"
+        )
     notes += doubt_copies(names, [image.rgb for image in images])
     notes += note_undistorted(
         [image.lost for frame, image in good if frame.intrinsics.distortion is not None], len(frames)
@@ -149,7 +157,7 @@ def _files(frame: PosedImage, size: tuple[int, int]) -> ViewFiles | None:
     if distortion is not None:
         focal_x, focal_y, center_x, center_y = frame.intrinsics.resolved(*size)
         lens = PhotographLens(distortion, (focal_x, focal_y), (center_x, center_y))
-    return ViewFiles(frame.image_path, frame.mask_path, ignore, *size, lens)
+    return ViewFiles(frame.image_path, frame.mask_path, ignore, *size, lens, frame.aov_paths, frame.depth_unit)
 
 
 def _load_all(frames: Sequence[PosedImage], options: CaptureOptions, problems: list[str]) -> list[_Loaded | None]:
@@ -174,7 +182,7 @@ def _load(frame: PosedImage, options: CaptureOptions) -> _Loaded:
                 f" correct {what}, or give the image in that size"
             )
     weights = read_weights(frame.ignore_paths, height, width)
-    mask = _mask(frame, image, options.use_masks, weights)
+    mask, is_resampled = _mask(frame, image, options.use_masks, weights)
     opaque = mask is None or bool((mask == 1).all() if weights is None else ((mask == 1) | (weights == 0)).all())
     is_deep = has_high_bit_depth(frame.image_path) and frame.image_path.suffix.lower() not in LINEAR_SUFFIXES
     brightest, whitest = float(image.rgb.max()) if is_deep else None, None if mask is None else float(mask.max())
@@ -199,19 +207,18 @@ def _load(frame: PosedImage, options: CaptureOptions) -> _Loaded:
     if mask is not None:
         rgb = rgb + background * (1 - mask[..., None])
     shown = mask if options.use_masks else None
-    return _Loaded((width, height), rgb, shown, weights, opaque, lost, brightest, whitest)
+    return _Loaded((width, height), rgb, shown, weights, opaque, lost, brightest, whitest, is_resampled)
 
 
-def _mask(frame: PosedImage, image: ImageData, use_masks: bool, weights: Tensor | None) -> Tensor | None:
-    """Return the share of each pixel that shows the object, [H, W]: by transparency, mask file, or their product."""
-    mask = image.alpha
+def _mask(frame: PosedImage, image: ImageData, use_masks: bool, weights: Tensor | None) -> tuple[Tensor | None, bool]:
+    """Return the share of each pixel that shows the object, [H, W]: by transparency, mask file, or their product.
+
+    And whether the file had another size than the image.
+    """
+    mask, is_resampled = image.alpha, False
     if use_masks and frame.mask_path is not None:
-        from_file = read_mask(frame.mask_path) * (255 / frame.mask_white)
-        if from_file.shape != image.rgb.shape[:2]:
-            raise DataError(
-                f"{frame.mask_path}: is {from_file.shape[1]} x {from_file.shape[0]} (width x height), but its image is"
-                f" {image.rgb.shape[1]} x {image.rgb.shape[0]}; a mask must have one pixel for each of the image"
-            )
+        from_file, is_resampled = read_mask_of_image(frame.mask_path, *image.rgb.shape[:2])
+        from_file = from_file * (255 / frame.mask_white)
         mask = from_file if mask is None else mask * from_file
     known = mask if mask is None or weights is None else mask * (weights > 0)
     if use_masks and known is not None and float(known.max()) < 0.5:
@@ -222,7 +229,7 @@ def _mask(frame: PosedImage, image: ImageData, use_masks: bool, weights: Tensor 
             " (0 is background, 255 is object); give a mask with an object in it, multiplied by 255 if 1 means object"
             " in it, or remove this frame"
         )
-    return mask
+    return mask, is_resampled
 
 
 def _fit_size(height: int, width: int, resolution: int | None) -> tuple[int, int]:

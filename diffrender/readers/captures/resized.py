@@ -30,7 +30,7 @@ def fit_lens(file: Path, width: float, height: float, lens: Intrinsics) -> Resiz
 
     Its shape must be the camera's, to the rounding of sides that were divided; each axis is scaled by itself.
     """
-    turn, size = choose_turn(file, lambda w, h: _has_shape(w, h, width, height))
+    turn, size = choose_turn(file, lambda w, h: has_shape(w, h, width, height))
     if turn is None or size is None:
         return Resized(turn, size, lens)
     x, y = size[0] / width, size[1] / height
@@ -44,7 +44,7 @@ def fit_lens(file: Path, width: float, height: float, lens: Intrinsics) -> Resiz
     return Resized(turn, size, scaled)
 
 
-def _has_shape(w: int, h: int, width: float, height: float) -> bool:
+def has_shape(w: int, h: int, width: float, height: float) -> bool:
     """Return whether one scale takes width x height to w x h before rounding; at the full size nothing is rounded."""
     if w == width or h == height:
         return w == width and h == height
