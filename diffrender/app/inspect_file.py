@@ -123,7 +123,7 @@ def capture_rows(capture: Capture, bounds: Bounds | None) -> Rows:
         ("images", f"{len(views)} of {cameras.width} x {cameras.height}{_shrunk(cameras)}"),
         ("held out", by_default if heldout is None else f"{len(heldout)} by the capture"),
         ("masks", _describe_masks(views)),
-        ("camera", f"{projection_name(cameras.projection)}, {_describe_lens(cameras)}"),
+        ("camera", f"{_camera_model(views)}, {_describe_lens(cameras)}"),
     ]
     sight = sight_of_views(views)
     # Where sights that are about parallel meet says nothing of what they show.
@@ -157,6 +157,13 @@ def _describe_masks(views: Views) -> str:
     if backdrop is None or with_masks(views, backdrop).lost:
         return "none: a fit tries to find the object by its depth, or else the surface that pictures show"
     return "none, but a fit finds some in front of the backdrop, which has one colour"
+
+
+def _camera_model(views: Views) -> str:
+    """Return what files call the cameras, as the photographs were taken."""
+    lenses = [None if file is None else file.lens for file in views.files or (None,)]
+    pinhole = projection_name(views.cameras.projection)
+    return " and ".join(dict.fromkeys(pinhole if lens is None else lens.distortion.camera_model() for lens in lenses))
 
 
 def _describe_lens(cameras: Cameras) -> str:

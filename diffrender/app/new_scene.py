@@ -23,21 +23,35 @@ SCENE_FILES = ("scene.yaml", "scene.yml")
 SCENES, CAPTURES = (".yaml", ".yml"), (".json", ".npz", ".npy")
 
 # Without their "# " lines are valid; those of `optimize` together with it.
-CHOICES = """\
-  # test_every: 8                # every 8th view is held out, to judge the result; null: none
-  # missing: skip                # images that do not exist, or lack a mask that others have, are left out
+CHOSEN = """\
 
 # All that follows is chosen if it is not given; scene.resolved.yaml of a run says what, and why.
 # optimize:
 #   steps: 400
 #   minutes: 2                   # instead of steps: what fits into this time
-#   cameras.pose: {}             # corrects cameras that are not exact; the default where pictures tell so; or: off
-#   cameras.exposure: {}         # for photographs of unequal brightness
-{mesh}
-# material: {type: lambert}      # with lights; without, colours hold the photographed shading
-# lights: [{type: ambient}, {type: directional, direction: [-1, -1, -1]}]
+"""
+CHOICES = f"""\
+  # test_every: 8                # every 8th view is held out, to judge the result; null: none
+  # missing: skip                # images that do not exist, or lack a mask that others have, are left out
+{CHOSEN}\
+#   cameras.pose: {{}}             # corrects cameras that are not exact; the default where pictures tell so; or: off
+#   cameras.exposure: {{}}         # for photographs of unequal brightness
+{{mesh}}
+# material: {{type: lambert}}      # with lights; without, colours hold the photographed shading
+# lights: [{{type: ambient}}, {{type: directional, direction: [-1, -1, -1]}}]
 # export: [glb, obj, ply]
 """
+CHOICES_OF_ONE = f"""\
+  # fov_deg: 55                  # of the camera, along the long side
+{CHOSEN}\
+#   pose: {{}}                     # where the mesh is, and how it is turned: for a mesh that is known
+#   mesh.vertices: off           # its shape is kept
+# mesh: sphere                   # better a file, such as cup.glb: one photograph shows no depth
+# pose: {{translation: [0, 0, 0], rotation: {{axis: [0, 1, 0], degrees: 0}}}}  # of its start
+# export: [glb, obj, ply]
+"""
+# Names of folders that say nothing of what is photographed.
+USUAL = {"cameras", "images", "input", "capture", "colmap", "sparse", "dense", "distorted", "undistorted", "data", "0"}
 
 
 def find_scene_file(path: Path) -> Path | None:
@@ -65,13 +79,18 @@ def _has_targets(path: Path) -> bool:
 
 
 def name_of_capture(path: Path) -> str:
-    """Return what a run of a capture is called: by its folder, or as the only photograph."""
+    """Return what a run of a capture, or of its scene.yaml, is called: by its folder, or as the only photograph."""
     from diffrender.readers.captures.picture_files import PICTURE_SUFFIXES
 
     whole = Path(os.path.realpath(path))
     if whole.suffix.lower() in PICTURE_SUFFIXES:
         return whole.stem
-    return (whole if whole.is_dir() else whole.parent).name or "capture"
+    folder = whole if whole.is_dir() else whole.parent
+    names = [folder.name]
+    while names[0].casefold() in USUAL:
+        folder = folder.parent
+        names.insert(0, folder.name)
+    return "_".join(filter(None, names)) or "capture"
 
 
 def scene_of_capture(path: Path) -> str:
@@ -83,6 +102,8 @@ def load_scene(
     path: Path, overrides: Sequence[Override], no_programs: bool = False
 ) -> tuple[FitConfig, str, Path | None]:
     """Return what to fit, its name, and the scene file; None for a capture, which is fitted as is best.
+
+    The name is that of the file or, of scene.yaml and captures, of its folder.
 
     path: a scene file, a folder that holds one, or a capture. no_programs: whether to refuse scene files with programs.
     Raises ConfigError.
@@ -99,7 +120,7 @@ def load_scene(
                 f"{file}: `{key}` would run {parts.program.file}, which --no-programs refuses; read that file, and omit"
                 " --no-programs if you trust it"
             )
-    return config, file.stem, file
+    return config, name_of_capture(file) if file.name.casefold() in SCENE_FILES else file.stem, file
 
 
 def write_new_scene(path: Path, out: Path | None) -> tuple[Path, str]:
@@ -111,7 +132,7 @@ def write_new_scene(path: Path, out: Path | None) -> tuple[Path, str]:
     from diffrender.setup.bounds import find_bounds
     from diffrender.writers.atomic import write_text
 
-    file = out or (path if path.is_dir() else path.parent) / SCENE_FILES[0]
+    file = out or _place_of_scene(path)
     if file.exists():
         raise DataError(f"{file}: exists already; give another name with --out, or fit it: diffrender fit {file}")
     capture = read_photographs(path)
@@ -133,15 +154,21 @@ def write_new_scene(path: Path, out: Path | None) -> tuple[Path, str]:
             "targets:",
             f"  path: {_quoted(to_capture)}",
             f"  resolution: {PHOTO_RESOLUTION}              # most pixels of a long side; more: slower, finer texture",
-            CHOICES.replace(
-                "{mesh}",
-                _mesh_line(bounds, has_masks),
-            ),
+            CHOICES_OF_ONE if len(capture.views) == 1 else CHOICES.replace("{mesh}", _mesh_line(bounds, has_masks)),
         ]
     )
     parse_config(text, file.parent, str(file))
     write_text(file, text)
     return file, text
+
+
+def _place_of_scene(path: Path) -> Path:
+    """Return where the scene file of a capture is written: into its folder, or beside the only photograph."""
+    from diffrender.readers.captures.picture_files import PICTURE_SUFFIXES
+
+    if path.suffix.lower() in PICTURE_SUFFIXES and not path.is_dir():
+        return path.with_suffix(SCENE_FILES[0][-5:])
+    return (path if path.is_dir() else path.parent) / SCENE_FILES[0]
 
 
 def _mesh_line(bounds: Bounds | None, has_masks: bool) -> str:

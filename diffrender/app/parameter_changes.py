@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -94,6 +95,17 @@ def describe_parameter_changes(setup: FitSetup, result: FitResult, deviations: D
             words.append(describe_deviation(deviation))
         rows[-1] = replace(rows[-1], words="; ".join(filter(None, words)))
     return rows
+
+
+def learned_values(setup: FitSetup, result: FitResult) -> dict[str, Any]:
+    """Return what was found of each path under `optimize` of few numbers, in the user's world, for metrics.json."""
+    values = {}
+    for path in setup.config.optimize.parameters():
+        kind = kind_of(setup.scene, setup.fit_views.cameras, path)
+        value = get_value(result.scene, result.cameras, path).detach().cpu().double()
+        if value.numel() <= MOST_NUMBERS and kind != VERTICES:
+            values[path] = _move_to_origin(value, path, kind, setup).tolist()
+    return values
 
 
 def _describe_program(setup: FitSetup, result: FitResult, path: str, before: Tensor, after: Tensor) -> LearnedValue:

@@ -8,6 +8,7 @@ from typing import Any
 
 from diffrender.app.camera_errors import camera_errors
 from diffrender.app.evaluation import Evaluation, FlipStatistics, learned_of_heldout
+from diffrender.app.parameter_changes import learned_values
 from diffrender.app.program_results import program_json
 from diffrender.app.uncertainty import Deviations
 from diffrender.app.verdict.reason import Verdict
@@ -61,6 +62,7 @@ class RunOutcome:
             },
             **({} if self.export_db is None else {"export": {"glb_psnr_db": round(self.export_db, 3)}}),
             "views": {kind: [asdict(view) for view in views] for kind, views in self.final.views.items()},
+            **({"learned": values} if (values := learned_values(self.setup, result)) else {}),
             **({"deviations": self.deviations} if self.deviations else {}),
             **({"covariance": self.covariance} if self.covariance else {}),
             **({"camera_errors": errors} if (errors := camera_errors(self.setup, result)) else {}),

@@ -86,8 +86,12 @@ def test_a_capture(tmp_path: Path) -> None:
         "focal length 10 px",
         "held out every 8th view",
         "cameras from it 5,",
+        "camera PINHOLE,",
     ):
         assert words in text
+    frames[1] |= {"camera_model": "OPENCV_FISHEYE", "k1": 0.01}
+    (tmp_path / "transforms.json").write_text(json.dumps({"fl_x": 10.0, "frames": frames}))
+    assert "camera PINHOLE and OPENCV_FISHEYE, focal length 10 px" in shown(tmp_path)
 
 
 def test_photometric_stereo_holds_nothing_out_and_has_parallel_rays(tmp_path: Path) -> None:

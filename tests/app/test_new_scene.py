@@ -14,7 +14,7 @@ from support.transforms_captures import capture
 from typer.testing import CliRunner
 
 from diffrender.app.cli import app
-from diffrender.app.new_scene import scene_of_capture
+from diffrender.app.new_scene import load_scene, scene_of_capture
 from diffrender.config.load import load_config, parse_config
 from diffrender.errors import DataError
 from diffrender.writers.images.png import write_png
@@ -50,10 +50,10 @@ def test_a_scene_file_says_what_was_found_and_is_fitted_as_it_is(photos: Path) -
     assert yaml.safe_load(text) == {"targets": {"path": ".", "resolution": 800}}
     done = fit(photos / "scene.yaml", photos / "out")
     assert done.exit_code == 0, done.output
-    assert (photos / "out" / "scene" / "latest" / "mesh" / "final.glb").is_file()
+    assert (photos / "out" / "photos" / "latest" / "mesh" / "final.glb").is_file()
     # The folder now means its scene file.
     assert fit(photos, photos / "out").exit_code == 0
-    assert len(list((photos / "out" / "scene").glob("20*"))) == 2
+    assert len(list((photos / "out" / "photos").glob("20*"))) == 2
 
 
 def test_it_offers_the_box_that_was_found(photos: Path) -> None:
@@ -123,6 +123,22 @@ def test_a_name_that_is_no_text_is_told() -> None:
         scene_of_capture(Path("lat\udce9"))
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("bike/scene.yaml", "bike"), ("bike/scene.yml", "bike"), ("bike/red.yaml", "red"),
+     ("bike/sparse/0", "bike_sparse_0"),
+     ("bike/images/scene.yaml", "bike_images"), ("2026/cameras/transforms.json", "2026_cameras")],
+)  # fmt: skip
+def test_runs_are_called_by_what_tells_captures_apart(photos: Path, tmp_path: Path, path: str, name: str) -> None:
+    place = tmp_path / path
+    folder = place.parent if place.suffix else place
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    photos.rename(folder)
+    if place.suffix in (".yaml", ".yml"):
+        place.write_text("targets: {path: .}")
+    assert load_scene(place, [])[1] == name
+
+
 @pytest.mark.parametrize("file", ["", "transforms.json"])
 def test_a_capture_is_fitted_without_a_scene_file(photos: Path, tmp_path: Path, file: str) -> None:
     done = fit(photos / file, tmp_path / "out")
@@ -150,8 +166,17 @@ def test_a_photograph_is_fitted_by_its_own_name(tmp_path: Path) -> None:
     pixels = torch.zeros(40, 60, 3)
     pixels[10:30, 20:40] = 0.8
     write_png(tmp_path / "cup.png", pixels)
-    text = invoke("new", tmp_path / "cup.png", "--out", tmp_path / "scene.yaml").output
+    assert invoke("new", tmp_path / "cup.png").exit_code == 0
+    text = (tmp_path / "cup.yaml").read_text()
     assert "its camera is assumed to look at the origin from (0, 0, " in text
+    assert load_config(tmp_path / "cup.yaml").targets.path == str(tmp_path / "cup.png")
+    # All that it offers together is a scene file too.
+    lines = [re.sub(r"^( *)# (?=[ a-z_.]+:)", r"\1", line) for line in text.split("resolution:")[1].splitlines()]
+    whole = text.split("resolution:")[0] + "resolution:" + "\n".join(line for line in lines if "minutes" not in line)
+    (tmp_path / "whole.yaml").write_text(whole)
+    config = load_config(tmp_path / "whole.yaml")
+    assert config.targets.fov_deg == 55 and config.mesh is not None and config.optimize.steps == 400
+    assert config.optimize.written()["pose"] is not None and config.optimize.written()["mesh.vertices"] is None
     done = fit(tmp_path / "cup.png", tmp_path / "out")
     assert done.exit_code == 0, done.output
     assert (tmp_path / "out" / "cup" / "latest" / "report.html").is_file()

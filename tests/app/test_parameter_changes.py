@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffrender.app.parameter_changes import describe_parameter_changes
+from diffrender.app.parameter_changes import describe_parameter_changes, learned_values
 from diffrender.config.load import load_config
 from diffrender.fit.loop import FitResult
 from diffrender.geometry.primitives import icosphere
@@ -52,6 +52,17 @@ def test_few_numbers_are_listed_and_colours_shown(setup: FitSetup) -> None:
     assert (color.before_color, color.after_color) == ("#bcbcbc", "#ff0080")
     light = found["lights.key.direction"]
     assert light.after == "0, -0.6, 0.8" and light.after_color is None
+
+
+def test_few_numbers_are_found_in_metrics_in_the_users_world(setup: FitSetup) -> None:
+    pose = torch.eye(4)
+    pose[:3, 3] = torch.tensor([1.0, 2.0, 3.0])
+    scene, cameras = replace_values(setup.scene, setup.fit_views.cameras, {"pose": pose})
+    result = FitResult(scene, cameras, "finished", None, 1, 1.0)
+    found = learned_values(replace(setup, origin=(1000.0, 0.0, 0.0)), result)
+    assert found.keys() == {"material.base_color", "lights.key.direction", "pose"}
+    assert found["pose"] == [[1, 0, 0, 1001], [0, 1, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]]
+    assert found["material.base_color"] == [0.5] * 3
 
 
 def test_many_numbers_are_described_by_how_far_they_moved(setup: FitSetup) -> None:

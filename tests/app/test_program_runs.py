@@ -62,6 +62,7 @@ def test_levenberg_marquardt_finds_parameters_and_says_how_certain_they_are(tmp_
     for name, true in (("speed", 1.2), ("side", 0.5)):
         assert run.metrics["program"][name]["found"] == pytest.approx(true, abs=0.003)
         assert 0 < run.metrics["deviations"][f"program.{name}"]["deviation"] < 0.003
+        assert run.metrics["learned"][f"program.{name}"] == pytest.approx(true, abs=0.003)
     page = (run.folder / "report.html").read_text()
     assert page.count("standard deviation") == 3  # of the background as well, a float32 beside float64
 

@@ -119,6 +119,7 @@ MISTAKES = [
     ("progress: {video: yes}", "2:19", ["must be true or false", "did you mean `true`?"]),
     ("background: [1, 2]", "2:13", ["the list [1, 2]", "a colour"]),
     ("background: red", "2:13", ["the text `red`", '"#rrggbb", black or white']),
+    ("background: 202020", "2:13", ["got 202020", 'in hexadecimal it is "#rrggbb", in quotes']),
     ("background: '#12345'", "2:13", ["the text `#12345`", '"#rrggbb"']),
     ("background: #00b140", "2:1", ["#00b140 is a comment to YAML, so that there is no value", "put it in quotes"]),
     ("pose: {translation: [0, 1]}", "2:21", ["three numbers [x, y, z]"]),

@@ -57,6 +57,8 @@ def test_the_focal_length_is_that_of_exif_or_stated(tmp_path: Path) -> None:
     expected = torch.full((1, 2), 28 / 43.2666 * 108.1665)
     torch.testing.assert_close(capture.views.cameras.focal_px, expected, rtol=1e-5, atol=0)
     assert "(by its EXIF)" in capture.notes[0]
+    # What no lens has is no focal length.
+    assert "(a usual one" in read(photograph(tmp_path / "b.jpg", focal_35=9999)).notes[0]
     stated = read(file, fov_deg=90, resolution=30)
     torch.testing.assert_close(stated.views.cameras.focal_px, torch.full((1, 2), 15.0))
     assert "90.0 degrees along the long side (as stated)" in stated.notes[0]

@@ -11,7 +11,7 @@ from diffrender.config.options.lights import AnyLight, Rotation
 from diffrender.config.options.materials import AnyMaterial
 from diffrender.config.options.meshes import AnyMesh
 from diffrender.config.options.programs import ProgramOptions
-from diffrender.config.options.value_types import Color, Name, PositiveFloat, T, Vector
+from diffrender.config.options.value_types import Backdrop, Name, PositiveFloat, T, Vector
 
 
 class PoseOptions(Strict):
@@ -89,7 +89,7 @@ class SceneParts(Strict):
         None, "several objects, each with a name"
     )
     lights: Named[AnyLight] | None = option(None, "if omitted: ambient light of radiance 1, if a material needs light")
-    background: Color | None = option(None, "linear RGB behind the objects; if omitted: black")
+    background: Backdrop | None = option(None, "linear RGB behind the objects; if omitted: black")
     program: ProgramOptions | None = option(
         None, "a Python function that values of the scene follow from; its parameters are then what is learned"
     )

@@ -11,7 +11,7 @@ from diffrender.config.options.base import Finding, OneOf, Strict, option
 from diffrender.config.options.lights import AnyLight
 from diffrender.config.options.objects import Named, SceneParts
 from diffrender.config.options.value_types import (
-    Color,
+    Backdrop,
     FileOrFolder,
     Pair,
     PositiveFloat,
@@ -98,7 +98,7 @@ class TargetsOptions(Strict):
         "hold out every Nth view; null: none; auto: the views of transforms_test.json if there is one, else"
         f" every {EVERY}th",
     )
-    background: Annotated[Color | Literal["random"], OneOf()] | None = option(
+    background: Annotated[Backdrop | Literal["random"], OneOf()] | None = option(
         None,
         "behind masked photographs; if omitted: the scene's; random: another colour per view and step,"
         " behind both renderings and targets (needs masks)",
@@ -112,7 +112,7 @@ class TargetsOptions(Strict):
         "a folder of pictures named as the images of `path`, white where these show nothing of the scene: a hand, a"
         " turntable, a shadow",
     )
-    key: Color | None = option(
+    key: Backdrop | None = option(
         None,
         "the colour of a backdrop, as of a green screen, that need not fill the pictures: masks are of what differs"
         " from it, without what reaches the pictures' borders",

@@ -111,6 +111,11 @@ Albedo: TypeAlias = Annotated[
 ]
 """Linear RGB in 0..1."""
 
+Backdrop: TypeAlias = Annotated[
+    Color, must('a colour of at most 1000; in hexadecimal it is "#rrggbb", in quotes', lambda color: max(color) <= 1000)
+]
+"""Linear RGB behind a scene; six digits of a hexadecimal colour are no number."""
+
 Name: TypeAlias = Annotated[
     str,
     Field(pattern=r'^[^.\s/\\:*?"<>|]{1,60}$'),

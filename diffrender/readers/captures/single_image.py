@@ -18,6 +18,8 @@ from diffrender.readers.images.image import read_image, stored_and_turned_size
 
 # Of phones and of normal lenses, along the long side.
 USUAL_FOV_DEG = 55.0
+# In millimetres: of telescopes, beyond which files tell nonsense.
+LONGEST_FOCAL = 5000
 # The diagonal of a film frame in millimetres, which "focal length in 35 mm film" is for.
 FILM_DIAGONAL = math.hypot(36, 24)
 
@@ -65,7 +67,7 @@ def _focal_by_exif(path: Path, diagonal: float) -> float | None:
             value = picture.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.FocalLengthIn35mmFilm)
     except (OSError, ValueError, SyntaxError):  # of formats that are no photographs of cameras
         return None
-    is_number = isinstance(value, int | float) and 0 < value < 1e5
+    is_number = isinstance(value, int | float) and 1 <= value <= LONGEST_FOCAL
     return float(value) / FILM_DIAGONAL * diagonal if is_number else None
 
 
