@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from diffrender.imaging.color import linear_from_srgb, srgb_from_linear
 from diffrender.scene.target_views import Views
@@ -29,6 +30,14 @@ SPECK = 0.03
 GAP = 0.01
 # In sRGB units: what differs less from a stated colour is that of the backdrop, by its light or noise, to be measured.
 NEAR_KEY = 0.2
+# Of light on a backdrop, times its stated colour: of one with a colour of its own, and of a grey one.
+DIMMEST, BRIGHTEST, MATTE = 0.2, 2.5, 1.5
+# A colour whose least channel is a smaller part of its largest is one of its own; darker ones say nothing of light.
+SATURATED, DARKEST = 0.5, 0.02
+# A pixel has the backdrop's colour if it differs by this share of its brightness otherwise. FEWEST: of all pixels.
+OTHER_COLOR, FEWEST = 0.15, 0.01
+# In logarithms of brightness: pixels that differ by more from the smooth light are left out, in turns.
+TRIMMED = (0.3, 0.15, 0.1, 0.1)
 # The side in pixels of the square in which the full colour of an object is looked for, at its border.
 NEIGHBOURHOOD = 5
 
@@ -87,11 +96,46 @@ def keyed_backdrop(views: Views, color: Color) -> Backdrop:
     return Backdrop(key, min(float(np.median(near)), NOISIEST) if len(near) else 0.0)
 
 
-def without_surroundings(views: Views, key: Color, background: Color) -> Views:
-    """Return masked `views` before the `background` in place of a backdrop of the colour `key` and all around that."""
+def light_on_backdrop(views: Views, color: Color) -> Tensor:
+    """Return how bright a backdrop of a stated colour, linear RGB, is in each pixel [N, H, W], as a multiple of that.
+
+    It is a smooth function of the place in each picture (the exponential of a quadratic one), fitted to the pixels that
+    have the backdrop's colour but for their brightness; 1 where they are few.
+    """
+    key = np.asarray(color, np.float64)
+    height, width = views.images.shape[1:3]
+    light = np.ones((len(views), height, width))
+    if key.max() < DARKEST:
+        return torch.from_numpy(light).to(views.images)
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1)
+    saturation = 1 - key.min() / key.max()
+    # A grey backdrop differs from grey things by its brightness alone.
+    low, high = (DIMMEST, BRIGHTEST) if saturation > SATURATED else (1 / MATTE, MATTE)
+    for index, (image, known) in enumerate(zip(views.images, views.known_pixels.numpy(), strict=True)):
+        values = image.double().numpy()
+        factor = values @ key / (key @ key)
+        other = np.abs(values - factor[..., None] * key).max(-1) / key.max()
+        is_backdrop = known & (factor > low) & (factor < high) & (other < OTHER_COLOR * factor)
+        for limit in TRIMMED:
+            if is_backdrop.mean() < FEWEST:
+                break
+            measured = np.log(factor[is_backdrop])
+            fitted = terms @ np.linalg.lstsq(terms[is_backdrop], measured, rcond=None)[0]
+            light[index] = np.exp(fitted.clip(np.log(DIMMEST), np.log(BRIGHTEST)))
+            is_near = np.abs(np.log(factor.clip(1e-6)) - fitted) < limit
+            is_backdrop = known & is_near & (other < OTHER_COLOR * factor)
+    return torch.from_numpy(light).to(views.images)
+
+
+def without_surroundings(views: Views, key: Color, light: Tensor, background: Color) -> Views:
+    """Return masked `views` before the `background` in place of a backdrop of the colour `key` and all around that.
+
+    light: on the backdrop, as `light_on_backdrop` has it.
+    """
     assert views.masks is not None
     share = views.masks[..., None]
-    change = views.images.new_tensor(background) - views.images.new_tensor(key)
+    change = views.images.new_tensor(background) - views.images.new_tensor(key) * light[..., None]
     images = (views.images + (1 - share) * change).clamp_min(0).where(share > 0, views.images.new_tensor(background))
     return replace(views, images=images)
 

@@ -13,7 +13,7 @@ from diffrender.errors import DataError
 from diffrender.geometry.primitives import Triangles
 from diffrender.readers.captures.picture_files import some
 from diffrender.scene.target_views import Views
-from diffrender.setup.backdrop import find_backdrop, keyed_backdrop, with_masks, without_surroundings
+from diffrender.setup.backdrop import find_backdrop, keyed_backdrop, light_on_backdrop, with_masks, without_surroundings
 from diffrender.setup.local_origin import Origin
 from diffrender.setup.object_masks import ObjectMasks, composite, find_object_masks
 from diffrender.setup.picture_agreement import PictureAgreement, measure_pictures
@@ -155,17 +155,20 @@ def _keyed(given: Found, key: tuple[float, float, float], has_background: bool, 
     Raises DataError if there is nothing.
     """
     background = given.background if has_background else key
-    backdrop, views, apart, cut_off = keyed_backdrop(given.fit, key), [], [], []
+    backdrop, views, apart, cut_off = None, [], [], []
     for each in (given.fit, given.heldout):
         if each is None:
             continue
-        masked, lost, others, cut = with_masks(each, backdrop, n_parts, is_inside=True)
+        light = light_on_backdrop(each, key)
+        even = replace(each, images=each.images / light[..., None])
+        backdrop = backdrop or keyed_backdrop(even, key)
+        masked, lost, others, cut = with_masks(even, backdrop, n_parts, is_inside=True)
         if lost:
             raise DataError(
                 f"no object is found before the colour [{', '.join(f'{value:g}' for value in key)}] of `targets.key` in"
                 f' {some(lost)}; colours are linear RGB, and hexadecimal ones ("#00b140") sRGB: correct it'
             )
-        views.append(without_surroundings(masked, key, background))
+        views.append(without_surroundings(replace(masked, images=each.images), key, light, background))
         apart, cut_off = apart + others, cut_off + cut
     heldout = views[1] if len(views) > 1 else None
     notes = ["its masks are what differs from the colour of `targets.key`, without what reaches the pictures' borders"]

@@ -33,11 +33,20 @@ GREEN = torch.tensor([0.0, 0.4397, 0.0513])  # "#00b140" in linear RGB
 KEYED = "targets: {path: ., key: '#00b140', test_every: 4%s}\n"
 
 
-def write(folder: Path, masked: bool = False, center: float = 0.0, mark: int = 0, second: bool = False) -> torch.Tensor:
+def write(
+    folder: Path,
+    masked: bool = False,
+    center: float = 0.0,
+    mark: int = 0,
+    second: bool = False,
+    light: float = 0.1,
+    noise: float = 0.0,
+) -> torch.Tensor:
     """Write pictures of a ball before a screen that is lit unevenly, with a room around it; return the true masks.
 
     center: the height of the ball. mark: the side in pixels of a black square on the screen. second: whether there is
-    another, smaller ball.
+    another, smaller ball. light: how much brighter the screen is below and on the right than in the middle. noise: its
+    standard deviation, in linear light.
     """
     mesh = Mesh(*bumpy_sphere(4))
     mesh = replace(mesh, vertices=mesh.vertices + torch.tensor([0.0, center, 0.0]))
@@ -47,8 +56,9 @@ def write(folder: Path, masked: bool = False, center: float = 0.0, mark: int = 0
     colors = torch.stack([0.5 + 0.4 * (4 * mesh.vertices[:, 0]).sin(), 0.1 + 0 * mesh.vertices[:, 0],
                           0.5 + 0.4 * (4 * mesh.vertices[:, 1]).sin()], 1)  # fmt: skip
     rgba = render_supersampled(Scene({"ball": Object(mesh, Unlit(colors))}), cameras, 3)
-    light = torch.linspace(0.9, 1.1, SIZE)[:, None]
-    images = rgba[..., :3] + (1 - rgba[..., 3:]) * GREEN * light
+    ramp = torch.linspace(1 - light, 1 + light, SIZE)
+    images = rgba[..., :3] + (1 - rgba[..., 3:]) * GREEN * (ramp[:, None] * (0.5 + 0.5 * ramp))[..., None]
+    images += noise * torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
     room = torch.rand(COUNT, SIZE, SIZE, 3, generator=torch.Generator().manual_seed(0))
     is_screen = torch.zeros(SIZE, SIZE, 1, dtype=torch.bool)
     is_screen[EDGE:-EDGE, EDGE:-EDGE] = True
@@ -91,6 +101,19 @@ def test_masks_are_of_what_differs_and_what_is_around_the_screen_is_gone(tmp_pat
     # Written out, it is the same fit.
     again = build_fit(parse_config(format_resolved(setup.config, setup.reasons), tmp_path))
     assert again.fit_views.masks is not None and torch.equal(again.fit_views.masks, setup.fit_views.masks)
+
+
+@pytest.mark.parametrize(("light", "noise"), [(0.6, 0.0), (0.1, 0.02), (0.6, 0.02)])
+def test_screens_that_are_lit_unevenly_or_noisy(tmp_path: Path, light: float, noise: float) -> None:
+    truth = write(tmp_path, light=light, noise=noise)
+    views = built(tmp_path).fit_views
+    assert views.masks is not None
+    true = truth[torch.arange(COUNT) % 4 > 0]
+    overlap = torch.minimum(views.masks, true).sum((1, 2)) / torch.maximum(views.masks, true).sum((1, 2))
+    assert float(overlap.min()) > (0.955 if noise else 0.98)
+    assert float((views.masks.sum() / true.sum() - 1).abs()) < 0.03
+    # The screen has one colour behind the object.
+    assert float((views.images[(views.masks < 0.05)] - GREEN).abs().max()) < 0.05 + 5 * noise
 
 
 def test_a_run_leaves_the_masks_as_files_and_the_box(tmp_path: Path) -> None:
