@@ -76,6 +76,11 @@ class MaskDistanceField:
         """The names of the views."""
         return self._views.names
 
+    @property
+    def long_side(self) -> int:
+        """The long side of the images in pixels."""
+        return max(self._views.masks.shape[1:])
+
     def outside(self, points_w: Tensor) -> Tensor:
         """Return the distance [N, M] of points [M, 3] float32 from each silhouette, in world units at their depth."""
         views = self._views
@@ -93,6 +98,13 @@ class MaskDistanceField:
 
     def judged(self, points_w: Tensor) -> Tensor:
         """Return how many views show points [M, 3], in a known part of their image: [M] int64."""
+        return (self.squares(points_w, 1) >= 0).sum(0)
+
+    def squares(self, points_w: Tensor, side: int) -> Tensor:
+        """Return which square of side x side pixels of all images, numbered through, shows points [M, 3]: [N, M] int64.
+
+        -1 where a view does not show the point in a known part of its image.
+        """
         views = self._views
         height, width = views.masks.shape[1:]
         homogeneous = views.project(points_w)
@@ -103,7 +115,9 @@ class MaskDistanceField:
         if views.weights is not None:
             view = torch.arange(len(self))[:, None].expand_as(row)
             is_inside &= views.weights.cpu()[view, row.clamp(0, height - 1), column.clamp(0, width - 1)] > 0
-        return is_inside.sum(0)
+        rows, columns = -(-height // side), -(-width // side)
+        first = torch.arange(len(self))[:, None] * rows * columns
+        return torch.where(is_inside, first + row // side * columns + column // side, -1)
 
     def hull(self, points_w: Tensor, tolerance: int = 0) -> Tensor:
         """Return [M] for points [M, 3]: negative inside the visual hull, where up to `tolerance` views may disagree."""

@@ -31,6 +31,9 @@ FLATTEST = 0.3
 # Cells along each side of the grid that finds the bounds.
 COARSE = 40
 MOST_CELLS = 256
+# Of all that parts cover in all images, the share that another part must add to be kept; of the largest MOST_PARTS. It
+# is counted in squares, about SQUARES along an image.
+NEEDED, MOST_PARTS, SQUARES = 0.03, 20, 48
 # A part that is shown by less than this share of the views that show another is there for want of views that deny it.
 JUDGED = 0.5
 
@@ -40,14 +43,16 @@ def visual_hull(
     low: Tensor,
     high: Tensor,
     cell: float,
-    components: Literal["largest", "all"] = "largest",
+    components: Literal["needed", "largest", "all"] = "needed",
     tolerance: int = 0,
 ) -> Triangles:
     """Build the visual hull of the silhouettes of `field` inside the box `low`..`high` [3].
 
     The mesh is smooth, closed and manifold; its triangles are even, with edges of about 1.3 cells.
     cell: the finest detail in world units; enlarged if the hull would have more than 256 cells along a side.
-    components: keep the component of largest volume, of those that views show, or all. Invisible cavities are filled.
+    components: keep the component of largest volume, of those that views show, and what else the silhouettes need, as
+        they do of several objects (not of what is there for want of views that deny it); or that alone; or all.
+        Invisible cavities are filled.
     tolerance: number of views that may exclude a point without removing it.
     Raises DataError if nothing is left, naming views that alone remove what all others leave.
     Source: A. Laurentini, "The visual hull concept for silhouette-based image understanding" (1994); smoothing from
@@ -66,7 +71,7 @@ def visual_hull(
     surface = isosurface(lambda points: hull(points) - THICKEN * cell, lattice, BLUR)
     if not len(surface.faces):
         raise DataError(_explain_empty(field, low, high))
-    parts = _solid_parts(surface, components, field.judged(surface.vertices))
+    parts = _solid_parts(surface, components, field)
     from diffrender.geometry.remesh.remesh import RemeshOptions, remesh
 
     # The creases between cones are not features: they carry no information about the object.
@@ -111,23 +116,56 @@ def _explain_empty(field: MaskDistanceField, low: Tensor, high: Tensor) -> str:
     )
 
 
-def _solid_parts(surface: Triangles, components: Literal["largest", "all"], judged: Tensor) -> Triangles:
-    """Return the component of largest volume, or all of positive volume, without the inward walls of cavities.
-
-    judged: [V] how many views show each vertex; the largest is one of those that are judged.
-    """
+def _solid_parts(
+    surface: Triangles, components: Literal["needed", "largest", "all"], field: MaskDistanceField
+) -> Triangles:
+    """Return the components that are kept, as in `visual_hull`, without the inward walls of cavities."""
     vertices, faces = surface
     corners = vertices.double()[faces]
     six_volumes = (corners[:, 0] * torch.linalg.cross(corners[:, 1], corners[:, 2])).sum(1)
     topology = Topology(faces)
     part = topology.face_component
     volume = six_volumes.new_zeros(topology.n_components).index_add(0, part, six_volumes)
-    shown = volume.new_zeros(len(volume)).index_add(0, part, judged[faces[:, 0]].to(volume)) / part.bincount()
-    largest = volume.where(shown >= JUDGED * shown.max(), -torch.inf).argmax()
-    keep = volume > 0 if components == "all" else torch.arange(len(volume)) == largest
+    judged = field.judged(vertices)[faces[:, 0]].to(volume)
+    shown = volume.new_zeros(len(volume)).index_add(0, part, judged) / part.bincount()
+    known = volume.where(shown >= JUDGED * shown.max(), 0)
+    if components == "all":
+        keep = volume > 0
+    elif components == "largest":
+        keep = torch.arange(len(volume)) == known.argmax()
+    else:
+        keep = _needed(vertices, faces, part, known, field)
     faces = faces[keep[part]]
     used, index = faces.unique(return_inverse=True)
     return Triangles(vertices[used], index)
+
+
+def _needed(vertices: Tensor, faces: Tensor, part: Tensor, volume: Tensor, field: MaskDistanceField) -> Tensor:
+    """Return which components images need: the largest, and those that fill what the ones before leave uncovered.
+
+    part: [F] the component of each face. volume: of each component, 0 of those that are out of the question.
+    """
+    candidates = volume.argsort(descending=True)[:MOST_PARTS]
+    candidates = candidates[volume[candidates] > 0]
+    keep = torch.zeros(len(volume), dtype=torch.bool)
+    keep[candidates[:1]] = True
+    if len(candidates) < 2:
+        return keep
+    squares = [
+        field.squares(vertices[faces[part == each].unique()], field.long_side // SQUARES + 1) for each in candidates
+    ]
+    count = 1 + max(int(each.max()) for each in squares)
+    filled = torch.zeros(len(candidates), count, dtype=torch.bool)
+    for row, each in zip(filled, squares, strict=True):
+        row[each[each >= 0]] = True
+    covered, total = filled[0].clone(), int(filled.any(0).sum())
+    while True:
+        more = (filled & ~covered).sum(1)
+        best = int(more.argmax())
+        if int(more[best]) < NEEDED * total:
+            return keep
+        keep[candidates[best]] = True
+        covered |= filled[best]
 
 
 def _project_to_surface(surface: Triangles, function: Callable[[Tensor], Tensor], cell: float) -> Tensor:

@@ -13,13 +13,24 @@ from diffrender.errors import DataError
 from diffrender.geometry.primitives import Triangles
 from diffrender.readers.captures.picture_files import some
 from diffrender.scene.target_views import Views
-from diffrender.setup.backdrop import find_backdrop, keyed_backdrop, light_on_backdrop, with_masks, without_surroundings
+from diffrender.setup.backdrop import (
+    Backdrop,
+    find_backdrop,
+    keyed_backdrop,
+    light_on_backdrop,
+    with_masks,
+    without_surroundings,
+)
 from diffrender.setup.local_origin import Origin
+from diffrender.setup.mask_agreement import measure_agreement, shrink_masks
 from diffrender.setup.object_masks import ObjectMasks, composite, find_object_masks
 from diffrender.setup.picture_agreement import PictureAgreement, measure_pictures
 from diffrender.setup.seen_surface import find_seen_surface
 from diffrender.setup.swept_views import SweptViews, sweep_views
 
+# Masks leave out parts in this share of the pictures, their outlines agree by less than AGREEING, and with the parts by
+# CLEARLY more: then the parts belong to the object.
+OFTEN, AGREEING, CLEARLY = 0.25, 0.8, 0.2
 CUT_OFF = (
     "what is in the middle of its pictures is cut off by their borders (`targets: {find_masks: true}` gives it masks)"
 )
@@ -62,9 +73,9 @@ def find_without_masks(
             raise DataError(f"no surface is found{where}: {error}; start from another shape") from error
     is_asked, is_hull = options.find_masks, isinstance(mesh, VisualHullMesh)
     if options.key is not None:
-        return _keyed(given, options.key, has_background, _most_parts(config))
+        return _keyed(given, options.key, has_background, config)
     finds_masks = options.masks and (is_hull or not has_background) if is_asked is None else is_asked
-    found = _before_backdrop(given, has_background, _most_parts(config)) if finds_masks else given
+    found = _before_backdrop(given, has_background, config) if finds_masks else given
     is_alone = config.objects is None and config.pose is None
     is_named = any(path.endswith("mesh.vertices") for path in config.optimize.written())
     is_open = is_alone and mesh is None and not (is_asked or is_named) and options.find_surface is None
@@ -149,19 +160,28 @@ def _most_parts(config: FitConfig) -> int | None:
     return len(parts) + sum(not (isinstance(item.mesh, FileMesh) and item.mesh.part) for item in objects)
 
 
-def _keyed(given: Found, key: tuple[float, float, float], has_background: bool, n_parts: int | None) -> Found:
+def _may_be_several(config: FitConfig) -> bool:
+    """Return whether the one object may be several parts apart from each other, as masks need them."""
+    is_hull = isinstance(config.mesh, VisualHullMesh) and config.mesh.components == "needed"
+    return config.objects is None and (is_hull or config.mesh is None)
+
+
+def _keyed(given: Found, key: tuple[float, float, float], has_background: bool, config: FitConfig) -> Found:
     """Return `given` with masks of what is before a backdrop of the colour `key`, and nothing around that.
 
     Raises DataError if there is nothing.
     """
-    background = given.background if has_background else key
+    n_parts, background = _most_parts(config), given.background if has_background else key
+    is_fixed = not _may_be_several(config)
     backdrop, views, apart, cut_off = None, [], [], []
     for each in (given.fit, given.heldout):
         if each is None:
             continue
         light = light_on_backdrop(each, key)
         even = replace(each, images=each.images / light[..., None])
-        backdrop = backdrop or keyed_backdrop(even, key)
+        if backdrop is None:
+            backdrop = keyed_backdrop(even, key)
+            n_parts = n_parts if is_fixed else _parts_that_agree(even, backdrop, n_parts, is_inside=True)
         masked, lost, others, cut = with_masks(even, backdrop, n_parts, is_inside=True)
         if lost:
             raise DataError(
@@ -181,6 +201,18 @@ def _keyed(given: Found, key: tuple[float, float, float], has_background: bool, 
     return replace(given, fit=views[0], heldout=heldout, background=background, notes=tuple(notes))
 
 
+def _parts_that_agree(views: Views, backdrop: Backdrop, n_parts: int | None, is_inside: bool = False) -> int | None:
+    """Return `n_parts`, or None for all if masks of these alone contradict each other and those of all parts do not.
+
+    Of two objects side by side, now the one is the larger in its picture, now the other.
+    """
+    some_parts, all_parts = (with_masks(views, backdrop, count, is_inside) for count in (n_parts, None))
+    if len(some_parts.apart) < OFTEN * len(views) or all_parts.lost:
+        return n_parts
+    before, after = (measure_agreement(shrink_masks(each.views)).as_read for each in (some_parts, all_parts))
+    return None if before < AGREEING and after > before + CLEARLY else n_parts
+
+
 def _told_apart(names: list[str]) -> list[str]:
     """Return a note if there are pictures with parts before their backdrop that are not in their masks."""
     if not names:
@@ -192,15 +224,17 @@ def _told_apart(names: list[str]) -> list[str]:
     ]
 
 
-def _before_backdrop(given: Found, has_background: bool, n_parts: int | None) -> Found:
+def _before_backdrop(given: Found, has_background: bool, config: FitConfig) -> Found:
     """Return `given` with masks of what is before a backdrop of one colour; unchanged without any.
 
-    n_parts: the number of parts of it, apart from each other in a picture; None: any number.
     Held-out views stay without masks if one of them has none.
     """
     backdrop = find_backdrop(given.fit)
     if backdrop is None:
         return given
+    n_parts = _most_parts(config)
+    if _may_be_several(config):
+        n_parts = _parts_that_agree(given.fit, backdrop, n_parts)
     color = ", ".join(f"{value:.3g}" for value in backdrop.linear)
     before = f"a backdrop of one colour ([{color}] in linear RGB)"
     masked, lost, apart, _ = with_masks(given.fit, backdrop, n_parts)

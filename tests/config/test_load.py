@@ -301,7 +301,7 @@ MISTAKES = [
         ["`radii` cannot be combined with `aabb`"],
     ),
     ("mesh: {init: box, size: [1, 0, 1]}", "2:25", ["three numbers above 0"]),
-    ("mesh: {init: visual_hull, components: most}", "2:39", ["must be largest or all"]),
+    ("mesh: {init: visual_hull, components: most}", "2:39", ["must be needed, largest or all"]),
     (
         "objects: [{name: a, mesh: {init: visual_hull}}, {name: b, mesh: {init: visual_hull}}]",
         "2:66",

@@ -29,9 +29,10 @@ def views_of(
     n_views: int = 12,
     orthographic: bool = True,
     size: int = SIZE,
+    eyes: torch.Tensor | None = None,
 ) -> Views:
     """Return masks of balls (centre, radius) from cameras around the origin, with exact coverage along the radius."""
-    eyes = sphere_positions(n_views, 4.0, (0.0, 0.0, 0.0), -60, 60)
+    eyes = sphere_positions(n_views, 4.0, (0.0, 0.0, 0.0), -60, 60) if eyes is None else eyes
     if orthographic:
         cameras = Cameras.parallel(eyes, view_height=4.0, height=size, width=size)
     else:
@@ -145,13 +146,27 @@ def test_a_rod_of_a_few_pixels_survives() -> None:
     assert float(vertices[:, 0].max() - vertices[:, 0].min()) > 1.7
 
 
-def test_the_largest_component_is_kept_unless_all_are_requested() -> None:
+def test_components_that_masks_need_are_kept_unless_another_choice_is_made() -> None:
     views = views_of([((-0.7, 0.0, 0.0), 0.5), ((0.9, 0.0, 0.0), 0.2)], 30)
-    assert Topology(hull_of(views).faces).n_components == 1
-    assert float(hull_of(views).vertices[:, 0].max()) < 0
-    both = hull_of(views, components="all")
-    assert Topology(both.faces).n_components == 2
-    assert float(both.vertices[:, 0].max()) == pytest.approx(1.1, abs=0.05)
+    largest = hull_of(views, components="largest")
+    assert Topology(largest.faces).n_components == 1
+    assert float(largest.vertices[:, 0].max()) < 0
+    for both in (hull_of(views), hull_of(views, components="all")):
+        assert Topology(both.faces).n_components == 2
+        assert float(both.vertices[:, 0].max()) == pytest.approx(1.1, abs=0.05)
+
+
+def test_parts_of_a_hull_that_are_only_not_denied_are_not_kept() -> None:
+    """Two balls and few views in a plane: their cones meet at two more places."""
+    views = views_of(
+        [((-0.7, 0.0, 0.7), 0.3), ((0.7, 0.0, -0.7), 0.35)], 2, eyes=torch.tensor([[0.0, 0, 4], [4.0, 0, 0]])
+    )
+    assert Topology(hull_of(views, components="all").faces).n_components == 4
+    found = hull_of(views)
+    assert Topology(found.faces).n_components == 2
+    assert (
+        float((found.vertices[:, 0] * found.vertices[:, 2]).max()) < 0
+    )  # the two balls, where x and z have other signs
 
 
 def test_nothing_outside_an_image_is_carved_if_its_border_cuts_the_object() -> None:

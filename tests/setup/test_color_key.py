@@ -14,6 +14,7 @@ from diffrender.config.load import parse_config
 from diffrender.config.resolved import format_resolved
 from diffrender.errors import ConfigError, DataError
 from diffrender.geometry.primitives import bumpy_sphere
+from diffrender.geometry.topology import Topology
 from diffrender.readers.captures import read_capture
 from diffrender.readers.captures.capture import CaptureOptions
 from diffrender.render.supersample import render_supersampled
@@ -157,6 +158,35 @@ def test_another_part_is_told(tmp_path: Path) -> None:
     assert any("another part in front of its backdrop in 8 of its pictures" in note for note in setup.notes)
     assert setup.fit_views.masks is not None and float(setup.fit_views.masks[:, 9:14, 9:14].max()) == 0
     assert not any("reach their borders" in note for note in setup.notes)
+
+
+@pytest.mark.parametrize("key", [", key: '#00b140'", ""])
+def test_two_objects_of_which_now_one_and_now_the_other_is_larger(tmp_path: Path, key: str) -> None:
+    mesh = Mesh(*bumpy_sphere(3))
+    turn = torch.arange(COUNT) * 2 * torch.pi / COUNT
+    eyes = torch.stack([6 * turn.cos(), torch.linspace(0, 4, COUNT), 6 * turn.sin()], 1)
+    cameras = Cameras.perspective(eyes, fov_deg=40, height=SIZE, width=SIZE)
+    places = torch.tensor([[-1.1, 0.0, 0.0], [1.0, 0.2, 0.3]])
+    balls = [
+        Object(replace(mesh, vertices=0.7 * mesh.vertices + at), Unlit(torch.tensor([0.8, 0.1, 0.5]))) for at in places
+    ]
+    rgba = render_supersampled(Scene(dict(zip("ab", balls, strict=True))), cameras, 3)
+    names = [f"{i}.png" for i in range(COUNT)]
+    for name, image in zip(names, rgba[..., :3] + (1 - rgba[..., 3:]) * GREEN, strict=True):
+        write_png(tmp_path / name, image)
+    write_transforms(tmp_path / "transforms.json", cameras, names)
+    setup = build_fit(parse_config(f"targets: {{path: .{key}, test_every: 4}}", tmp_path))
+    truth = rgba[torch.arange(COUNT) % 4 > 0, ..., 3]
+    assert setup.fit_views.masks is not None
+    assert float((setup.fit_views.masks - truth).abs().mean()) < 0.005
+    assert not any("another part" in note for note in setup.notes)
+    (hull,) = setup.scene.objects.values()
+    assert Topology(hull.mesh.faces).n_components == 2
+    again = build_fit(parse_config(format_resolved(setup.config, setup.reasons), tmp_path))
+    assert again.fit_views.masks is not None and torch.equal(again.fit_views.masks, setup.fit_views.masks)
+    # Where one is asked for, it is one.
+    one = build_fit(parse_config(f"targets: {{path: .{key}, test_every: 4}}\nmesh: sphere", tmp_path))
+    assert any("another part" in note for note in one.notes)
 
 
 def test_what_cannot_be_keyed_is_said(tmp_path: Path) -> None:

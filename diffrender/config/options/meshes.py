@@ -95,8 +95,10 @@ class VisualHullMesh(Strict, shorthands={str: "init"}):
     resolution: int | None = option(
         None, "cells along the longest side of its box; if omitted: from the images", ge=8, le=256
     )
-    components: Literal["largest", "all"] = option(
-        "largest", "connected parts that are kept: the one of the largest volume, or all"
+    components: Literal["needed", "largest", "all"] = option(
+        "needed",
+        "connected parts that are kept: the one of the largest volume and what else the masks need, as of several"
+        " objects; the largest alone; or all",
     )
     tolerance: int = option(0, "number of views that may see background at a point inside the hull", ge=0)
     leave_out: list[str] | None = option(
