@@ -12,6 +12,7 @@ from support.small_runs import run_small
 from support.table_scenes import BALL, ball_on_a_table, floor, orbit, pictures, rough, table_scene, write
 from torch import Tensor
 
+from diffrender.app.verdict.judge import judge_targets
 from diffrender.config.load import parse_config
 from diffrender.config.options.meshes import StereoMesh
 from diffrender.config.resolved import format_resolved
@@ -300,3 +301,12 @@ def test_a_good_fit_is_not_doubted_for_where_its_cameras_look(tmp_path: Path) ->
     assert scores["heldout"]["psnr_db"] > scores["initial"]["heldout"]["psnr_db"] + 5
     assert scores["verdict"] == "good" and not scores["reasons"], log
     assert 0.2 < scores["heldout"]["known"] < 1 and "held-out share of pixels scored" in " ".join(log.split())
+
+
+def test_a_surface_that_hardly_any_pixel_sees_is_doubted(tmp_path: Path) -> None:
+    write(tmp_path, WALL_SCENE, side_by_side())
+    for low, is_doubted in ((-0.5, True), (-1.0, False)):
+        box = [[low, low, -3.0], [-low, -low, 1.0]]
+        setup = build_fit(parse_config(f"targets: {{path: .}}\nmesh: {{init: stereo, aabb: {box}}}", tmp_path))
+        keys = [reason.key for reason in judge_targets(setup)]
+        assert ("little_compared" in keys) == is_doubted, setup.notes

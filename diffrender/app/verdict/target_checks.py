@@ -25,6 +25,8 @@ MOST_CLIPPED = 0.5
 # sRGB: of one background, and of another.
 SAME_COLOR, OTHER_COLOR, MOSTLY = 0.03, 0.1, 0.7
 FEWEST_VIEWS, LEAST_ANGLE_DEG = 3, 5.0
+# Of all pixels of pictures without masks: a facade or a table is half or more of what is seen of it.
+LITTLE, LITTLE_IN_BOX = 0.15, 0.05
 MOST_NAMED = 4
 
 
@@ -182,6 +184,23 @@ def find_few_viewpoints(case: Case) -> Reason | None:
     )
 
 
+def find_little_compared(case: Case) -> Reason | None:
+    """A surface, of all that pictures show, that hardly any of their pixels see."""
+    config, weights = case.setup.config, case.views.weights
+    if not config.targets.find_surface or weights is None:
+        return None
+    is_boxed = case.setup.box is not None or getattr(config.mesh, "aabb", None) is not None
+    share = float(weights.sum()) / sum(height * width for _, _, height, width in case.views.photo_boxes())
+    if share > (LITTLE_IN_BOX if is_boxed else LITTLE):
+        return None
+    remedy = "Check the box (aabb)" if is_boxed else "Give more pictures of the same places"
+    return Reason(
+        "little_compared",
+        f"Only {share:.1%} of the pictures see the surface that was found: the rest is neither fitted nor judged",
+        f"{remedy}; if an object was meant, give masks, or say targets: {{find_masks: true}}",
+    )
+
+
 def find_hard_edges(case: Case) -> Reason | None:
     """Shapes that are learned without gradients of silhouettes."""
     setup = case.setup
@@ -210,5 +229,6 @@ TARGET_CHECKS: tuple[Callable[[Case], Reason | None], ...] = (
     find_overexposed_images,
     find_other_background,
     find_few_viewpoints,
+    find_little_compared,
     find_hard_edges,
 )
