@@ -20,8 +20,12 @@ MOST_TRIED = 12
 AGREED, PART_LEFT = 0.9, 0.3
 # Of those that are as good within this, the likelier one is named.
 AS_GOOD = 0.02
-# Other focal lengths are tried if the principal point says nothing of another image size.
-FOCAL_FACTORS = (0.5, 0.7, 1.4, 2.0)
+# Sizes of images that intrinsics may be of, times the true one; other focal lengths, tried if the principal point says
+# nothing of another size.
+SIZE_FACTORS = (0.5, 2.0, 0.75, 4 / 3, 2 / 3, 1.5, 1 / 3, 3.0, 0.25, 4.0)
+FOCAL_FACTORS = (0.5, 0.7, 0.8, 1.25, 1.4, 2.0)
+# Neighbours of the best of these, at which the focal length is tried again: it is known to a few hundredths.
+FINER = (0.92, 0.96, 1.04, 1.08)
 # Principal points and focal lengths in pixels, of images of about SIDE pixels, that are the same.
 SAME_PX = 0.5
 # Masks that cover more of the images' border may mark the background.
@@ -95,7 +99,14 @@ def try_mistakes(views: Views, origin: tuple[float, float, float]) -> Trial:
     changed = [(each, each.undo(views).select(some)) for each in mistakes_of_all(views, origin)]
     for tolerance in (0, 1) if len(some) > 4 else (0,):
         as_read = share_of_outlines(views.select(some), tolerance)
-        trial = Trial(as_read, sort_tried([(each, share_of_outlines(other, tolerance)) for each, other in changed]))
+        tried = [(each, share_of_outlines(other, tolerance)) for each, other in changed]
+        trial = Trial(as_read, sort_tried(tried))
+        if trial.found is None:
+            share_of = {each.name: share for each, share in tried}
+            best_factor = max(FOCAL_FACTORS, key=lambda factor: share_of[_of_focal(factor).name])
+            finer = [_of_focal(best_factor * step) for step in FINER]
+            tried += [(each, share_of_outlines(each.undo(views).select(some), tolerance)) for each in finer]
+            trial = Trial(as_read, sort_tried(tried))
         # If nearly all agree but for one view, it is that view that is wrong: any small change explains the rest.
         if tolerance == 0 or (as_read < AGREED and trial.found is not None):
             best = trial
@@ -166,18 +177,23 @@ def _of_lenses(views: Views) -> list[Mistake]:
         names = ", ".join(swapped[key] for key in keys)
         found.append(Mistake(f"{names} swapped", f"swap {names}", _swap(keys)))
     central = float((size / (2 * cameras.center_px)).mean())
-    for factor in dict.fromkeys((round(central, 3), 0.5, 2.0)):
+    # Most principal points are near the middle.
+    off_middle = {
+        f: float((f * cameras.center_px / size - 0.5).abs().max()) for f in (round(central, 3), *SIZE_FACTORS)
+    }
+    for factor in sorted(off_middle, key=off_middle.__getitem__):
         if abs(factor - 1) > SAME_PX / float(size.min()) and 0.05 < factor < 20:
             name = f"intrinsics of images {1 / factor:.3g} times as large"
             found.append(Mistake(name, f"{SIZE}: multiply them by {factor:.3g}", _rescale(factor, factor)))
     if float((cameras.center_px - size / 2).abs().max()) > SAME_PX:
         found.append(Mistake("principal point in the middle of the images", "set cx: w / 2, cy: h / 2", _with_middle))
-    for factor in FOCAL_FACTORS:
-        remedy = f"check fl_x and fl_y, or camera_angle_x: in pixels about {factor:.2g} times as large would agree"
-        found.append(
-            Mistake(f"focal lengths {1 / factor:.2g} times as large as true ones", remedy, _rescale(factor, 1))
-        )
-    return found
+    return found + [_of_focal(factor) for factor in FOCAL_FACTORS]
+
+
+def _of_focal(factor: float) -> Mistake:
+    """Return that the true focal length is so many times as large."""
+    remedy = f"check fl_x and fl_y, or camera_angle_x: in pixels about {factor:.2g} times as large would agree"
+    return Mistake(f"focal lengths {1 / factor:.2g} times as large as true ones", remedy, _rescale(factor, 1))
 
 
 def _rescale(focal: float, center: float) -> Change:

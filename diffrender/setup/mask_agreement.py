@@ -32,14 +32,17 @@ STRAYING = 3.0
 class Agreement(NamedTuple):
     """How far the masks of N views agree, as shares; those of single views are of the hull of others that agree.
 
-    missed: [N] of the outline of each mask, of what is outside the others' hull; NaN of an empty mask. hides: [N] of
-    the others' outlines, of what this view alone leaves uncovered.
+    missed: [N] of the outline of each mask, of what is outside the others' hull; of all of a mask that fills its
+    picture and has no outline; NaN of an empty mask. hides: [N] of the others' outlines, of what this view alone leaves
+    uncovered.
+    is_full: [N] bool, whether a mask fills what is known of its picture.
     odd: the views that disagree with the others, worst first. as_read: of all outlines, of what the hull of all views
     covers; without_odd: the same without odd views.
     """
 
     missed: Tensor
     hides: Tensor
+    is_full: Tensor
     odd: tuple[int, ...]
     as_read: float
     without_odd: float
@@ -97,13 +100,16 @@ def measure_agreement(views: Views) -> Agreement:
     trusted, votes = carving[kept], hidden[kept].sum(0)
     is_covered = _is_covered(votes, outline)
     missed = _mean_by_view(~is_covered, outline.view, len(views))
+    is_full = missed.isnan() & _is_marked(views)
+    if bool(is_full.any()):
+        missed = missed.where(~is_full, _uncovered(views, ball, trusted))
     counts = torch.isin(outline.view, trusted)
     rays, votes = _Rays(*(part[counts] for part in outline)), votes[counts]
     known = dict(zip(carving.tolist(), hidden[:, counts], strict=True))
     hides = torch.tensor([_share_hidden(views, view, rays, votes, known, trusted) for view in range(len(views))])
     badness = torch.maximum(hides / HIDES, missed.nan_to_num(0) / MISSES)
     odd = [view for view in badness.argsort(descending=True).tolist() if float(badness[view]) > 1]
-    return Agreement(missed, hides, tuple(odd), as_read, _share(is_covered[counts]))
+    return Agreement(missed, hides, is_full, tuple(odd), as_read, _share(is_covered[counts]))
 
 
 def uncovered_masks(views: Views, agreement: Agreement) -> Tensor:
@@ -111,9 +117,14 @@ def uncovered_masks(views: Views, agreement: Agreement) -> Tensor:
 
     NaN of an empty mask.
     """
-    inside = _cast_rays(views, _ball(views), False)
     carving = evenly_spaced_indices(len(views), MOST_CARVING)
     trusted = torch.tensor([view for view in carving if view not in agreement.odd] or carving)
+    return _uncovered(views, _ball(views), trusted)
+
+
+def _uncovered(views: Views, ball: tuple[Tensor, float], trusted: Tensor) -> Tensor:
+    """Return of each mask the share [N] that is outside the hull of the other `trusted` views; NaN of an empty one."""
+    inside = _cast_rays(views, ball, False)
     votes = _hidden(views.select(trusted), inside, trusted).sum(0)
     return _mean_by_view(~_is_covered(votes, inside), inside.view, len(views))
 
@@ -127,6 +138,13 @@ def find_odd_views(views: Views) -> tuple[str, ...]:
         return ()
     agreement = measure_agreement(shrink_masks(views.to("cpu")))
     return tuple(views.names[view] for view in agreement.odd) if agreement.has_exceptions else ()
+
+
+def _is_marked(views: Views) -> Tensor:
+    """Return of each mask whether it marks anything [N]."""
+    masks = views.known_masks
+    assert masks is not None
+    return (masks >= 0.5).flatten(1).any(1)
 
 
 class _Rays(NamedTuple):

@@ -76,6 +76,16 @@ def test_masks_that_are_nowhere_white_are_told(tmp_path, white, is_told):
     assert read_capture(folder, CaptureOptions(use_masks=False)).notes == ()
 
 
+def test_masks_that_are_white_all_over_are_told(tmp_path):
+    folder = capture(tmp_path)
+    for name in ("0.png", "1.png"):
+        save(folder / "masks" / name, np.full_like(DISC, 255))
+    found = read_capture(folder, CaptureOptions())
+    assert found.views.masks is None
+    assert found.notes == ("its 2 masks are white all over, and say nothing: white must mark the object alone",)
+    assert read_capture(folder, CaptureOptions(use_masks=False)).notes == ()
+
+
 def test_pictures_of_12_bits_in_files_of_16_are_told(tmp_path):
     folder = capture(tmp_path)
     for bits, is_told in ((12, True), (16, False)):

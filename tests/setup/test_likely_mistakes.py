@@ -26,14 +26,33 @@ def test_nothing_tried_is_nothing_found() -> None:
     assert Trial(0.2, ()).found is None
 
 
+def ring(n_views: int) -> Views:
+    angles = torch.arange(float(n_views))
+    eyes = torch.stack([3 * angles.sin(), torch.ones(n_views), 3 * angles.cos()], 1)
+    cameras = Cameras.perspective(eyes, height=8, width=8)
+    return Views(cameras, torch.zeros(n_views, 8, 8, 3), torch.zeros(n_views, 8, 8), tuple("abcdef"[:n_views]))
+
+
+def test_focal_lengths_are_tried_finely_where_no_usual_factor_explains(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    views = ring(4)
+    true = 1.19 * views.cameras.focal_px[0, 0]
+
+    def share(seen: Views, tolerance: int) -> float:
+        off = abs(float(seen.cameras.focal_px[0, 0] / true) - 1)
+        return 0.99 if off < 0.02 else 0.5 - 0.1 * off
+
+    monkeypatch.setattr(likely_mistakes, "share_of_outlines", share)
+    found = try_mistakes(views, (0.0, 0.0, 0.0)).found
+    assert found is not None and found.name == "focal lengths 0.83 times as large as true ones"
+
+
 @pytest.mark.parametrize(("but_for_one", "is_found"), [(0.3, True), (0.996, False)])
 def test_one_view_that_disagrees_is_no_mistake_of_all(
     but_for_one: float, is_found: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    angles = torch.arange(6.0)
-    eyes = torch.stack([3 * angles.sin(), torch.ones(6), 3 * angles.cos()], 1)
-    cameras = Cameras.perspective(eyes, height=8, width=8)
-    views = Views(cameras, torch.zeros(6, 8, 8, 3), torch.zeros(6, 8, 8), tuple("abcdef"))
+    views = ring(6)
     # With no view left out nothing explains the rest; with one, any change does. What is read is measured first.
     shares = {0: iter(()), 1: iter([but_for_one])}
     rest = {0: 0.88, 1: 0.9999}

@@ -160,6 +160,25 @@ def paint_background(c: Capture) -> None:
     c.pictures = np.concatenate([c.pictures[..., :3] * alpha + 255 * (1 - alpha), 0 * alpha + 255], -1)
 
 
+def fill_three_masks(c: Capture) -> None:
+    c.pictures[[2, 5, 8], ..., 3] = 255
+
+
+def crop_and_shrink(c: Capture) -> None:
+    """Move the principal point aside, as a crop does, with intrinsics of images three quarters as large."""
+    c.pictures = c.pictures[:, SIZE // 8 :]
+    c.intrinsics |= {"h": SIZE - SIZE // 8, "cy": SIZE / 2 - SIZE // 8}
+    c.scale_intrinsics(0.75)
+
+
+def shorten_focal(c: Capture) -> None:
+    c.intrinsics |= {key: 0.6 * c.intrinsics[key] for key in ("fl_x", "fl_y")}
+
+
+def keep_four(c: Capture) -> None:
+    c.pictures, c.poses = c.pictures[::3], c.poses[::3]
+
+
 def keep_two(c: Capture) -> None:
     c.pictures, c.poses = c.pictures[:2], c.poses[:2]
 

@@ -138,7 +138,8 @@ def _reason_of_few(names: tuple[str, ...], agreement: Agreement, of_views: dict[
     for view in agreement.odd[:MOST_NAMED]:
         name = names[view]
         missed, hides = float(agreement.missed[view]), float(agreement.hides[view])
-        own = "its mask is empty" if math.isnan(missed) else f"{missed:.0%} of its outline misses their hull"
+        part = "mask, which fills its picture," if agreement.is_full[view] else "outline"
+        own = "its mask is empty" if math.isnan(missed) else f"{missed:.0%} of its {part} misses their hull"
         described.append(f"{name} ({own}, and it cuts {hides:.0%} off theirs)")
         found = of_views[name].found if name in of_views else None
         if found is not None:

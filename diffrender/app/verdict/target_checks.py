@@ -25,6 +25,8 @@ MOST_CLIPPED = 0.5
 # sRGB: of one background, and of another.
 SAME_COLOR, OTHER_COLOR, MOSTLY = 0.03, 0.1, 0.7
 FEWEST_VIEWS, LEAST_ANGLE_DEG = 3, 5.0
+# Of a shape with masks: a visual hull of fewer is all corners.
+FEWEST_OF_HULL = 6
 # Of all pixels of pictures without masks: a facade or a table is half or more of what is seen of it.
 LITTLE, LITTLE_IN_BOX = 0.15, 0.05
 MOST_NAMED = 4
@@ -172,14 +174,17 @@ def find_few_viewpoints(case: Case) -> Reason | None:
     # A surface that depths show has been seen from places that are far enough apart.
     if not case.shape_paths or case.setup.config.targets.find_surface:
         return None
+    has_sides = case.views.masks is None or len(cameras) >= FEWEST_OF_HULL
     forward = cameras.cam_from_world[:, 2, :3].double()
     angle = math.degrees(math.acos(float((forward @ forward.T).clamp(-1, 1).min())))
-    if len(cameras) >= FEWEST_VIEWS and angle > LEAST_ANGLE_DEG:
+    is_round = len(cameras) >= FEWEST_VIEWS and angle > LEAST_ANGLE_DEG
+    if is_round and has_sides:
         return None
     what = f"{len(cameras)} fitted {'view' if len(cameras) == 1 else 'views'}"
     return Reason(
         "few_viewpoints",
-        f"A shape is learned from {what}, {angle:.0f} degrees apart: its other sides, and depth, are guesses",
+        f"A shape is learned from {what}, {angle:.0f} degrees apart:"
+        f" {'what is between their outlines is a guess' if is_round else 'its other sides, and depth, are guesses'}",
         "Give pictures from all around; check transform_matrix of the frames if they were",
     )
 

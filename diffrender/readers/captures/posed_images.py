@@ -113,6 +113,9 @@ def read_posed_images(
     names = tuple(frame.name for frame, _ in good)
     notes += doubt_files({frame.name: frame.image_path for frame, _ in good})
     notes += doubt_brightness(names, [image.brightest for image in images], [image.whitest for image in images])
+    n_full = sum(frame.mask_path is not None and image.opaque for frame, image in good)
+    if n_full == len(good) and options.use_masks:
+        notes.append(f"its {n_full} masks are white all over, and say nothing: white must mark the object alone")
     resampled = [image for image in images if image.is_resampled]
     if resampled:
         notes.append(
