@@ -11,6 +11,7 @@ from torch.nn.functional import adaptive_max_pool2d
 
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.imaging.random_walk import random_walk
+from diffrender.imaging.rim_colors import replace_rim_colors
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.target_views import Views
 from diffrender.setup.depth_sweep import DepthMaps, of_all_views
@@ -77,8 +78,10 @@ def find_object_masks(fit: Views, heldout: Views | None, swept: SweptViews, may_
 def composite(views: Views, background: tuple[float, float, float]) -> Views:
     """Return `views` with nothing but the `background` outside of their masks."""
     assert views.masks is not None
-    share = views.masks[..., None]
-    images = share * views.images + (1 - share) * views.images.new_tensor(background)
+    share, images = views.masks[..., None], views.images.clone()
+    for image, mask in zip(images, views.masks, strict=True):
+        replace_rim_colors(image, mask)
+    images = share * images + (1 - share) * images.new_tensor(background)
     aovs = {name: values * share for name, values in views.aovs.items()}
     return replace(views, images=images, aovs=aovs, is_composited=True)
 
