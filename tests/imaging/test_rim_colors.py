@@ -38,7 +38,7 @@ def test_a_mask_without_fractions_hides_a_mixture_one_pixel_wide() -> None:
     before = float((rgb[mask > 0.5] - RED).abs().sum())
     replace_rim_colors(rgb, (mask > 0.5).float())
     # Pixels that are covered by nine tenths may be two deep.
-    assert float((rgb[mask > 0.5] - RED).abs().sum()) < 0.1 * before
+    assert float((rgb[mask > 0.5] - RED).abs().sum()) < 0.2 * before
 
 
 def test_the_inside_keeps_its_colours_to_the_bit_and_the_rim_those_beside_it() -> None:

@@ -1,6 +1,7 @@
 """Images of several sizes in one capture, and what is ignored in them."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -107,6 +108,7 @@ def test_rounding_is_not_a_part_that_is_unknown(tmp_path):
     for index, frame in enumerate(content["frames"]):
         frame["normal_path"] = f"n{index}.npy"
         del frame["mask_path"]
+    shutil.rmtree(folder / "masks")
     (folder / "transforms.json").write_text(json.dumps(content))
     views = read(folder, resolution=800, aovs=("normal",))
     assert int((views.weights[1] != 1).sum()) <= 16 and float(views.weights.max()) == 1
@@ -214,6 +216,7 @@ def test_bad_pictures_of_what_to_ignore_are_refused(tmp_path):
 
 def test_masks_of_what_is_ignored_do_not_make_an_image_transparent(tmp_path):
     folder = capture(tmp_path, {1: {"ignore_path": "ignore.png", "mask_path": None}, 0: {"mask_path": None}})
+    shutil.rmtree(folder / "masks")
     save(folder / "ignore.png", IGNORED)
     alpha = np.where(IGNORED == 255, 0, 255).astype(np.uint8)
     save(folder / "images" / "1.png", np.dstack([flat((200, 100, 50)), alpha]))

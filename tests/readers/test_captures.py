@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.any_capture import read
 from support.colmap_files import write_capture as write_colmap
+from support.transforms_captures import AT_Z5, DISC, flat, save
 
 from diffrender.errors import DataError
 from diffrender.readers.captures import CAPTURE_READERS, read_capture
@@ -60,6 +62,32 @@ def test_views_of_transforms_are_held_out_unless_the_capture_sets_some_apart(tmp
     capture = read_capture(str(tmp_path), CaptureOptions(resolution=3))
     assert not capture.holds_out and capture.read_heldout is not None
     assert capture.read_heldout()[0].images.shape == (1, 2, 3, 3)
+
+
+@pytest.mark.parametrize("name", ["masks", "mask"])
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_folder_of_masks_counts_where_the_capture_names_none(tmp_path: Path, name: str, beside: bool) -> None:
+    frames = []
+    for index in range(2):
+        path = f"images/{index}.jpg"
+        save(tmp_path / path, flat((200, 100, 50)))
+        save(tmp_path / ("images" if beside else "") / name / f"{index}.png", DISC)
+        frames.append({"file_path": path, "transform_matrix": AT_Z5})
+    (tmp_path / "transforms.json").write_text(json.dumps({"fl_x": 10.0, "frames": frames}))
+    capture = read(tmp_path)
+    assert capture.views.masks is not None and capture.views.masks[1].equal(torch.from_numpy(DISC / 255).float())
+    told = f"masks of 2 of its 2 images are those in its folder {name}, white for the object"
+    assert any(note.startswith(told) for note in capture.notes)
+    assert read(tmp_path, use_masks=False).views.masks is None
+    folder = tmp_path / ("images" if beside else "") / name
+    for index in range(2):
+        (folder / f"{index}.png").rename(folder / f"other_{index}.png")
+    capture = read(tmp_path)
+    assert capture.views.masks is None
+    assert f"its folder {name} is not read: no file is named as 0.jpg is" in capture.notes
+    save(folder / "0.png", DISC)
+    with pytest.raises(DataError, match="has no mask while others have one"):
+        read(tmp_path)
 
 
 def test_no_view_of_photometric_stereo_is_held_out(tmp_path: Path) -> None:

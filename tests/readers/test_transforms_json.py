@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,7 @@ def test_alpha_that_is_opaque_everywhere_is_no_mask(tmp_path):
     folder = capture(tmp_path, {0: {"mask_path": None}, 1: {"mask_path": None}})
     for index in range(2):
         save(folder / "images" / f"{index}.png", np.dstack([flat(99), np.full((HEIGHT, WIDTH), 255, np.uint8)]))
+    shutil.rmtree(folder / "masks")
     assert read(folder).masks is None
 
 

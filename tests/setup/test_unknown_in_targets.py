@@ -75,7 +75,7 @@ CONCLUSIONS: dict[str, Callable[[Views], Any]] = {
     "the scores": lambda views: [
         each.tolist() for each in astuple(_score_views(case_of(views).setup, SCENE, views.cameras))[1:]
     ],
-    "the checks of the targets": lambda views: [check(case_of(views)) for check in TARGET_CHECKS[:-2]],
+    "the checks of the targets": lambda views: [check(case_of(views)) for check in TARGET_CHECKS[:-3]],
     "the spread of the exposures": runaway,
 }
 

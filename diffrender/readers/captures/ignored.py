@@ -45,7 +45,7 @@ def find_ignored(folder: Path, images: Sequence[Path], notes: list[str]) -> list
         raise DataError(f"targets.ignore: {folder}: {describe_path(folder)}; it must be a folder of pictures")
     pictures = PictureFolder(Path(os.path.abspath(folder)))
     files = [Path(os.path.abspath(image)) for image in images]
-    found = [_picture_of(file, pictures, frozenset(files)) for file in files]
+    found = [picture_of(file, pictures, frozenset(files)) for file in files]
     users: dict[Path, list[Path]] = {}
     for file, picture in zip(files, found, strict=True):
         if picture is not None and file not in users.setdefault(picture, []):
@@ -70,7 +70,7 @@ def find_ignored(folder: Path, images: Sequence[Path], notes: list[str]) -> list
     return [() if picture is None else (picture,) for picture in found]
 
 
-def _picture_of(image: Path, pictures: PictureFolder, images: frozenset[Path]) -> Path | None:
+def picture_of(image: Path, pictures: PictureFolder, images: frozenset[Path]) -> Path | None:
     """Return the picture with the longest part of the image's path that is not an image itself."""
     parts = image.parts[1:]
     found = (pictures.find_companion("/".join(parts[start:])) for start in range(len(parts)))

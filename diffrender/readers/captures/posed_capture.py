@@ -11,6 +11,7 @@ from diffrender.errors import DataError
 from diffrender.readers.captures.capture import Capture, CaptureOptions
 from diffrender.readers.captures.ignored import find_ignored
 from diffrender.readers.captures.lens_doubts import doubt_lenses
+from diffrender.readers.captures.masks_beside import with_masks_beside
 from diffrender.readers.captures.normal_depth import read_aov
 from diffrender.readers.captures.picture_files import some
 from diffrender.readers.captures.posed_image import PosedImage, camera_centers, far_origin, move_frames
@@ -58,6 +59,8 @@ def usable_frames(
             raise DataError(f"{source}: none of its {len(lost)} images exists; the first is {found[0].image_path}")
         notes.append(f"{len(lost)} of its {len(found)} images do not exist and are skipped: {some(lost)}")
         found = [frame for frame in found if os.path.isfile(frame.image_path)]
+    if options.use_masks:
+        found = with_masks_beside(found, notes)
     if options.use_masks and options.skip_missing:
         found = _with_their_masks(found, notes)
     return _short_names(with_mask_white(found, notes) if options.use_masks else found)
