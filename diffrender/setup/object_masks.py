@@ -11,7 +11,7 @@ from torch.nn.functional import adaptive_max_pool2d
 
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.imaging.random_walk import random_walk
-from diffrender.imaging.rim_colors import replace_rim_colors
+from diffrender.imaging.unmix import replace_background
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.target_views import Views
 from diffrender.setup.depth_sweep import DepthMaps, of_all_views
@@ -80,7 +80,7 @@ def composite(views: Views, background: tuple[float, float, float]) -> Views:
     assert views.masks is not None
     share, images = views.masks[..., None], views.images.clone()
     for image, mask in zip(images, views.masks, strict=True):
-        replace_rim_colors(image, mask)
+        replace_background(image, mask, background)
     images = share * images + (1 - share) * images.new_tensor(background)
     aovs = {name: values * share for name, values in views.aovs.items()}
     return replace(views, images=images, aovs=aovs, is_composited=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from diffrender.errors import DataError
 from diffrender.imaging.filters import resize_area
-from diffrender.imaging.rim_colors import replace_rim_colors
+from diffrender.imaging.unmix import replace_background
 from diffrender.readers.captures.canvas import boxes_on_canvas, describe_sizes, put_on_canvas
 from diffrender.readers.captures.capture import CaptureOptions
 from diffrender.readers.captures.ignored import describe_ignored, read_weights
@@ -191,7 +191,7 @@ def _load(frame: PosedImage, options: CaptureOptions) -> _Loaded:
     is_deep = has_high_bit_depth(frame.image_path) and frame.image_path.suffix.lower() not in LINEAR_SUFFIXES
     brightest, whitest = float(image.rgb.max()) if is_deep else None, None if mask is None else float(mask.max())
     if frame.mask_path is not None and mask is not None and image.alpha is None and not opaque:
-        replace_rim_colors(image.rgb, mask)
+        replace_background(image.rgb, mask, options.background)
     rgb, background = image.rgb, torch.tensor(list(options.background), dtype=torch.float32)
     if mask is not None:
         rgb *= mask[..., None]  # the background is added when the image is small: both are linear
