@@ -32,7 +32,7 @@ def write_colmap(
 
     cameras: perspective ones, written as PINHOLE, or as OPENCV if distortion was learned; those of the same lens and
         size share an entry.
-    names: one per camera, the paths of the photographs in the folder of images, with suffix.
+    names: one per camera, the paths of the photographs in the folder of images, with suffix and without spaces.
     points_w: [M, 3] points of the surface, such as vertices, with which splatting begins; None: there are none.
     colors: [M, 3] of the points, sRGB in 0..1; None: gray.
     boxes: as in `write_transforms`.
@@ -49,6 +49,12 @@ def write_colmap(
         raise ShapeError(f"write_colmap: cameras must be perspective, as those of COLMAP are, got {kind} ones")
     if len(names) != len(cameras):
         raise ShapeError(f"write_colmap: names must have one entry per camera ({len(cameras)}), got {len(names)}")
+    spaced = next((name for name in names if any(letter.isspace() for letter in name)), None)
+    if spaced is not None:
+        raise ShapeError(
+            f"write_colmap: names must not contain spaces, at which COLMAP ends a name in its text files, got"
+            f" {spaced!r}; rename the photograph"
+        )
     focal, center = (values.detach().double().cpu() for values in (cameras.focal_px, cameras.center_px))
     boxes = [(0, 0, cameras.height, cameras.width)] * len(cameras) if boxes is None else boxes
     lenses: dict[str, int] = {}

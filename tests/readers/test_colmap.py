@@ -158,6 +158,7 @@ def test_where_models_and_images_may_be(tmp_path):
         write_text(folder / place)
         write_pictures(folder / "images", {"a first.png": 1, "b/second.png": 1})
         assert len(read(folder).views) == 2
+        assert len(read(folder / place / "images.txt").views) == 2
         assert len(read(folder / place).views) == 2  # the model itself, with images up to three folders above
     beside = write_text(tmp_path / "beside")
     write_pictures(beside, {"a first.png": 1, "b/second.png": 1})

@@ -44,6 +44,8 @@ def test_each_convention_and_both_directions_are_the_same_cameras(tmp_path, suff
         "width": 8,
         "height": [6, 6],
     }
+    if suffix == ".npz":  # as some programs write texts
+        changes |= {"convention": convention.upper(), "images": [b"a.png", b"b.png"]}
     capture = read(write(tmp_path, suffix, **changes))
     cameras = capture.views.cameras
     torch.testing.assert_close(cameras.cam_from_world, POSES.float())

@@ -46,7 +46,7 @@ def as_transforms(folder: Path, views: Views) -> None:
 
 
 def as_colmap(folder: Path, views: Views) -> None:
-    names = [f"{name}.png" for name in views.names]
+    names = [f"{name}.png".replace(" ", "_") for name in views.names]
     write_colmap(folder / "sparse" / "0", views.cameras, names, boxes=views.photo_boxes())
     for name, image, (top, left, height, width) in zip(names, views.images, views.photo_boxes(), strict=True):
         (folder / "images" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def test_what_is_written_is_read_as_the_same_pixels(name: str, write: Callable, 
     views = read(CAPTURES[name](tmp_path / "given")).views
     write(tmp_path / "written", views)
     again = read(tmp_path / "written").views
-    order = [again.names.index(each) for each in views.names]
+    order = [[name.replace(" ", "_") for name in again.names].index(each.replace(" ", "_")) for each in views.names]
     points = seen_points(views)
     before, after = (each.world_to_pixels(points) for each in (views.cameras, again.cameras.select(order)))
     is_ahead = before[..., 2] > 0.1
@@ -87,11 +87,11 @@ def some_cameras() -> Cameras:
 def test_a_lens_is_written_once_and_points_have_colours(tmp_path: Path) -> None:
     points = torch.tensor([[0.5, -1.0, 2.0], [0.0, 0.0, 1e-7]])
     colors = torch.tensor([[1.0, 0.0, 0.5], [2.0, -1.0, 0.2]])
-    write_colmap(tmp_path, some_cameras(), ["a b.png", "c/d.jpg", "e.png"], points, colors)
+    write_colmap(tmp_path, some_cameras(), ["a_b.png", "c/d.jpg", "e.png"], points, colors)
     lines = (tmp_path / "cameras.txt").read_text().splitlines()
     assert [line.split()[:4] for line in lines[1:]] == [["1", "PINHOLE", "8", "6"], ["2", "PINHOLE", "8", "6"]]
     images = (tmp_path / "images.txt").read_text().splitlines()[1:]
-    assert [line.split(maxsplit=8)[8] for line in images[::2]] == ["1 a b.png", "1 c/d.jpg", "2 e.png"]
+    assert [line.split(maxsplit=8)[8] for line in images[::2]] == ["1 a_b.png", "1 c/d.jpg", "2 e.png"]
     assert set(images[1::2]) == {""} and not [path for path in tmp_path.iterdir() if path.suffix != ".txt"]
     rows = np.array([line.split() for line in (tmp_path / "points3D.txt").read_text().splitlines()[1:]], float)
     np.testing.assert_allclose(rows, [[1, 0.5, -1, 2, 255, 0, 128, 0], [2, 0, 0, 1e-7, 255, 0, 51, 0]], rtol=1e-6)
@@ -104,6 +104,8 @@ def test_what_colmap_has_not_is_refused(tmp_path: Path) -> None:
         write_colmap(tmp_path, parallel, names)
     with pytest.raises(ShapeError, match="one entry per camera"):
         write_colmap(tmp_path, cameras, names[:2])
+    with pytest.raises(ShapeError, match=r"names must not contain spaces.*got 'a b.png'; rename the photograph"):
+        write_colmap(tmp_path, cameras, ["a b.png", *names[1:]])
     with pytest.raises(ShapeError, match="points_w"):
         write_colmap(tmp_path, cameras, names, torch.zeros(3))
     (tmp_path / "file").write_text("")

@@ -20,6 +20,11 @@ def test_paths_from_windows_and_a_byte_order_mark(tmp_path):
     assert len(read(folder)) == 2
 
 
+def test_numbers_that_are_null_and_names_of_another_case(tmp_path):
+    folder = capture(tmp_path, {0: {"file_path": "images/0.PNG"}, 1: {"k3": None, "fl_y": None}})
+    assert len(read(folder)) == 2
+
+
 def turned(degrees, digits):
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     rows = [[c, 0, s, 5], [0.6 * s, 0.8, -0.6 * c, 0], [-0.8 * s, 0.6, 0.8 * c, 0], [0, 0, 0, 1]]

@@ -16,7 +16,9 @@ def texts_of(content: Mapping[str, Any], key: str, n: int | None, problems: list
         if n is None:
             problems.append(f"{key} is missing: a list with the path of each image")
         return None
-    values = np.asarray(content[key]).tolist() if isinstance(content[key], np.ndarray) else content[key]
+    values = content[key].tolist() if isinstance(content[key], np.ndarray) else content[key]
+    if isinstance(values, list):
+        values = [value.decode(errors="replace") if isinstance(value, bytes) else value for value in values]
     if not isinstance(values, list) or not values or not all(isinstance(value, str) and value for value in values):
         problems.append(f"{key} must be a list of paths")
         return None

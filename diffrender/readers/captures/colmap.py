@@ -27,16 +27,17 @@ from diffrender.scene.target_views import Views
 MODEL_FOLDERS = ("", "sparse", "colmap/sparse", "distorted/sparse", "dense/sparse", "dense/0/sparse")
 # A mask of the object is seldom whiter than this; one of what to leave out is.
 MOSTLY_WHITE = 0.8
+MODEL_FILES = {f"{kind}.{suffix}" for kind in ("cameras", "images", "points3D") for suffix in ("bin", "txt")}
 UNUSED = "poses_bounds.npy"
 
 
 def read_colmap(path: str | Path, options: CaptureOptions | None = None) -> Capture:
     """Read the photographs and cameras of a COLMAP model, .bin or .txt, of COLMAP 3 or 4.
 
-    path: a folder with the model's files, or with sparse/0, sparse, or others of MODEL_FOLDERS; of several models the
-        one with the most images is read. The photographs are in `images` beside it, or else in `input`, images_2, ...;
-        for images of another size, but of its camera's shape, the lens is scaled. Masks, white on the object, are in
-        `masks`, named <name>.<suffix>, <name> or <stem>.<suffix>.
+    path: a folder with the model's files, or one of them; or a folder with sparse/0, sparse, or others of
+        MODEL_FOLDERS; of several models the one with the most images is read. The photographs are in `images` beside
+        it, or else in `input`, images_2, ...; for images of another size, but of its camera's shape, the lens is
+        scaled. Masks, white on the object, are in `masks`, named <name>.<suffix>, <name> or <stem>.<suffix>.
     options: resolution, background, masks; if omitted, those of CaptureOptions().
 
     The world is COLMAP's, whose unit and axes are arbitrary, and so are the object's place and size in it; the capture
@@ -44,7 +45,7 @@ def read_colmap(path: str | Path, options: CaptureOptions | None = None) -> Capt
     so images are taken as stored if that is their camera's size, or else turned.
     Raises one DataError with everything that is wrong.
     """
-    path, options, notes = Path(path), options or CaptureOptions(), []
+    path, options, notes = _folder_of(Path(path)), options or CaptureOptions(), []
     model, pictures = _choose(path, notes)
     if (path / UNUSED).is_file():
         notes.append(f"its {UNUSED} is not used: the cameras are those of COLMAP")
@@ -175,8 +176,13 @@ def _cam_from_world(image: ImageEntry) -> Tensor:
     return make_rigid(rotation, torch.tensor(image.translation, dtype=torch.float64))
 
 
+def _folder_of(path: Path) -> Path:
+    """Return the folder of a model of which one file is named."""
+    return path.parent if path.name in MODEL_FILES and is_model(path.parent) else path
+
+
 def _claims(path: Path) -> bool:
-    return bool(_model_folders(path))
+    return bool(_model_folders(_folder_of(path)))
 
 
 READER = CaptureReader(

@@ -49,10 +49,10 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def number_of(
     values: Mapping[str, Any], key: str, low: float, high: float, problems: list[str], remedy: str = ""
 ) -> float | None:
-    """Return values[key] as a number strictly between low and high; None if it is absent, or wrong: see `problems`."""
-    if key not in values:
+    """Return values[key] as a number strictly between low and high; None if it has none, or a wrong one: `problems`."""
+    value = values.get(key)
+    if value is None:
         return None
-    value = values[key]
     if is_number(value) and low < value < high:
         return float(value)
     expected = "a finite number" if low == -math.inf else f"a number above {low:g}"

@@ -93,8 +93,9 @@ def _convention(content: Mapping[str, Any], problems: list[str]) -> str:
     """Return the convention of the camera's axes, "" if it is not valid."""
     value = content.get("convention")
     value = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
-    if isinstance(value, str) and value in CAMERA_AXES:
-        return value
+    value = value.decode(errors="replace") if isinstance(value, bytes) else value
+    if isinstance(value, str) and value.lower() in CAMERA_AXES:
+        return value.lower()
     problems.append(
         f"convention must be one of {', '.join(CAMERA_AXES)}, got {'nothing' if value is None else repr(value)};"
         " it says the axes of the camera: opencv is x right, y down, z forward; opengl and blender x right, y up,"

@@ -89,11 +89,11 @@ def read_posed_images(
     """
     notes = [] if notes is None else notes
     problems: list[str] = []
-    first = next((frame.image_path for frame in frames if os.path.isfile(frame.image_path)), None)
-    sizes = None if first is None else stored_and_turned_size(first)
-    if sizes is not None:  # of one that Pillow knows
+    sizes = [size for frame in frames if (size := stored_and_turned_size(frame.image_path)) is not None]
+    if sizes:  # of those that Pillow knows; all are in canvases of one size
+        fitted = [_fit_size(height, width, options.resolution) for (width, height), _ in sizes]
         try:
-            check_memory(len(frames), *_fit_size(sizes[0][1], sizes[0][0], options.resolution))
+            check_memory(len(frames), max(height for height, _ in fitted), max(width for _, width in fitted))
         except DataError as error:
             raise DataError(f"{source}: {error}") from None
     loaded = _load_all(frames, options, problems)

@@ -15,7 +15,7 @@ from diffrender.geometry.rigid import OPENCV_FROM_OPENGL, invert_rigid
 from diffrender.readers.captures.json_values import is_number, matrix_of, number_of, shorten
 from diffrender.readers.captures.normal_depth import CAPTURED_AOVS, is_depth_picture
 from diffrender.readers.captures.photometry import photometry_of
-from diffrender.readers.captures.picture_files import PICTURE_SUFFIXES
+from diffrender.readers.captures.picture_files import PICTURE_SUFFIXES, PictureFolder
 from diffrender.readers.captures.posed_image import PosedImage
 from diffrender.readers.captures.poses import rigid_pose
 from diffrender.readers.captures.transforms_lens import intrinsics_of, size_of
@@ -99,7 +99,9 @@ def image_of(folder: Path, name: str) -> Path:
     # Not with_suffix: ".5" in "view_0.5" is not a suffix.
     suffixes = (*PICTURE_SUFFIXES, *(suffix.upper() for suffix in PICTURE_SUFFIXES))
     candidates = [path.with_name(path.name + suffix) for suffix in suffixes]
-    return next((candidate for candidate in candidates if os.path.isfile(candidate)), path)
+    found = next((candidate for candidate in candidates if os.path.isfile(candidate)), None)
+    # By a system that does not tell cases apart, 0.PNG was 0.png.
+    return found or PictureFolder(path.parent).find(path.name) or path
 
 
 def _cam_from_world(value: Any, problems: list[str]) -> Tensor | None:
