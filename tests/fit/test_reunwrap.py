@@ -98,6 +98,38 @@ def test_textures_show_the_same_on_the_same_triangles(method):
     assert not torch.equal(model.latents[COLOR], latent)
 
 
+@pytest.mark.parametrize(
+    ("method", "is_carried"), [("unit_interval", True), (CoarseToFine(UnitInterval(), 128, 128, 4), False)]
+)
+def test_moments_of_textures_are_carried_to_the_points_where_they_were(method, is_carried):
+    model, optimizer = problem(method=method)
+    steps(model, optimizer, 0, 2, size=1e-3)
+    moments = optimizer.moments[COLOR]
+    finest = slice(0, 128 * 128)
+    where = texel_map(item_of(model).mesh, 128, 128)
+    points = where.values(item_of(model).mesh.vertices, item_of(model).mesh.faces)
+    with torch.no_grad():
+        for values, slope in ((moments.mean, 0.1), (moments.square, 0.2)):
+            image = values[finest].view(128, 128, 3) if values.dim() == 2 else values
+            image[where.covered] = 1 + slope * points
+    count = float(moments.count)
+    steps(model, optimizer, 2, 4)
+    carried, item = optimizer.moments[COLOR], item_of(model)
+    if not is_carried:
+        assert float(carried.count) == 0 and not carried.mean.any()
+        return
+    where = texel_map(item.mesh, 128, 128)
+    points = where.values(item.mesh.vertices, item.mesh.faces)
+    # Two steps without gradient: both decay.
+    assert float(carried.count) == count + 2
+    speed, root = carried.rows()
+    flat = (1 + 0.1 * points) / (1 + 0.2 * points).sqrt()
+    ratio = speed[where.covered] / flat
+    assert float((ratio / ratio.mean() - 1).abs().mean()) < 0.01
+    ratio = root[where.covered] / (1 + 0.2 * points).sqrt()
+    assert float((ratio / ratio.mean() - 1).abs().mean()) < 0.01
+
+
 def test_what_gutters_have_learned_does_not_come_along():
     spoilt, clean = problem(), problem()
     item = item_of(spoilt[0])

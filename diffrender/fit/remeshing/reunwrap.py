@@ -40,29 +40,46 @@ def reunwrap(
     """Return the state of `model` with the objects `names` unwrapped again, those with textures, at current vertices.
 
     names: all learned parts of a surface, or one object. moments: of all learned values, by path; those of textures are
-        reset, since latents of coarser images have no counterpart in another layout. optimizers: the names of their
+        carried to the new layout, but are reset of normal maps, whose axes turn, and of sums of images of several
+        sizes, the coarser of which have no counterpart there. optimizers: the names of their
         ADAM_VARIANTS, by path. sides: by path, texels along each side of the textures that values of vertices become.
     """
     scene = model.snapshot()[0]
-    items, new_moments = {}, dict(moments)
+    items, transfers, new_moments = {}, {}, dict(moments)
     latents = {path: latent.detach() for path, latent in model.latents.items()}
     for name in names:
-        items[name] = _unwrap_object(model.template.scene.objects[name], scene.objects[name], name, latents, sides)
+        before = model.template.scene.objects[name]
+        items[name], transfers[name] = _unwrap_object(before, scene.objects[name], name, latents, sides)
     template = model.with_objects(model.template, items)
     for name, item in items.items():
         for field, texture in textures_of(item.material).items():
             path = str(ParameterPath.material(name, field))
             if path in latents:
+                transfer = transfers[name].get(tuple(latents[path].shape[:2]))
                 latents[path] = template.parametrizations[path].latent_of(texture.texels)
-                new_moments[path] = AdamState.fresh(optimizers[path], latents[path])
+                fresh = AdamState.fresh(optimizers[path], latents[path])
+                is_carried = kinds_of(item.material)[field] != NORMAL and transfer is not None
+                new_moments[path] = _carried(moments[path], fresh, transfer) if is_carried else fresh
     path = model.latent_path(str(ParameterPath.vertices(names[0])))
     if path in latents:
         latents[path] = template.parametrizations[path].latent_of(template.mesh_at(path).vertices)
     return Reunwrapped(template, latents, new_moments)
 
 
-def _unwrap_object(item: Object, now: Object, name: str, learned: Container[str], sides: Mapping[str, int]) -> Object:
+def _carried(old: AdamState, fresh: AdamState, transfer: TextureTransfer) -> AdamState:
+    """Return the moments of a texture in a new layout; fresh ones if they are not those of its texels."""
+    if not old.mean.shape == old.square.shape == fresh.mean.shape or old.mean.dim() != 3:
+        return fresh
+    covered = covered_texels(transfer.old, *old.mean.shape[:2])
+    return old.with_rows(*(transfer.texels(Texture(fill_nearest(each, covered))) for each in old.rows()))
+
+
+def _unwrap_object(
+    item: Object, now: Object, name: str, learned: Container[str], sides: Mapping[str, int]
+) -> tuple[Object, dict[tuple[int, int], TextureTransfer]]:
     """Return `item` with the vertices of `now`, and with textures of new texture coordinates, if it has textures then.
+
+    And how textures came there, by their size.
 
     now: the object with its learned values. learned: their paths.
     """
@@ -73,7 +90,7 @@ def _unwrap_object(item: Object, now: Object, name: str, learned: Container[str]
     sizes = {field: (len(texture.texels), texture.texels.shape[1]) for field, texture in textures.items()}
     sides_here = [*map(max, sizes.values()), *(sides[at[field]] for field in rows)]
     if not sides_here:
-        return dataclasses.replace(item, mesh=old)
+        return dataclasses.replace(item, mesh=old), {}
     new = unwrap_mesh(old, max(sides_here))
     kinds, fields = kinds_of(item.material), {}
     transfers = {size: texture_transfer(old, new, *size) for size in set(sizes.values())}
@@ -84,7 +101,7 @@ def _unwrap_object(item: Object, now: Object, name: str, learned: Container[str]
             texture = dataclasses.replace(texture, texels=texels)
         fields[field] = _transfer_texture(transfers[sizes[field]], kinds[field], texture)
     baked = {field: bake_to_texture(new, value, sides[at[field]]) for field, value in rows.items()}
-    return item.with_values(fields | baked, new)
+    return item.with_values(fields | baked, new), transfers
 
 
 def _transfer_texture(transfer: TextureTransfer, kind: Kind, texture: Texture) -> Texture:
