@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,6 +75,18 @@ def test_a_planted_mistake_is_named(name: str, tmp_path: Path, pictures: Callabl
     assert status == (3 if found["verdict"] == "failed" else 0)
     if key == "likely_mistake":
         assert found["verdict"] == "failed" and next(iter(reasons)) == key
+
+
+def test_what_is_known_of_half_a_pixel_is_told(tmp_path: Path, pictures: Callable[[], Capture]) -> None:
+    _, shown, _ = run_check(pictures().write(tmp_path / "sound"), tmp_path / "out")
+    known = re.search(r"shifted by \(([+-][.0-9]+) \+- ([.0-9]+), ([+-][.0-9]+) \+- ([.0-9]+)\) of their pixels", shown)
+    assert known is not None and all(abs(float(each)) < 0.1 for each in known.groups()), shown
+    large = pictures()
+    large.pictures = large.pictures.repeat(8, 1).repeat(8, 2)
+    large.scale_intrinsics(8)
+    large.intrinsics |= {"w": large.pictures.shape[2], "h": large.pictures.shape[1]}
+    _, shown, _ = run_check(large.write(tmp_path / "large"), tmp_path / "out2")
+    assert "masks do not tell whether cx and cy are half a pixel off" in " ".join(shown.split())
 
 
 def test_views_are_in_the_order_of_the_capture_whichever_are_held_out(

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.text import Text
 from torch import Tensor
 
-from diffrender.app.check.half_pixel import find_half_pixel
-from diffrender.app.check.picture_diagnosis import PictureDiagnosis, diagnose_pictures
+from diffrender.app.check.half_pixel import UNTOLD, measure_common_shift
+from diffrender.app.check.picture_diagnosis import diagnose_pictures
 from diffrender.app.check.view_rows import ODD, ViewRow, view_rows, view_table, worst_first
 from diffrender.app.evaluation import Evaluator
-from diffrender.app.verdict.diagnosis import Diagnosis, diagnose
+from diffrender.app.verdict.diagnosis import diagnose
 from diffrender.app.verdict.judge import judge_start
 from diffrender.app.verdict.reason import Reason, Verdict
 from diffrender.config.scene_dependent_defaults import EVERY
@@ -86,11 +86,13 @@ def check_capture(config: FitConfig, name: str, folder: Path, console: Console, 
             iou = {row.name: row.mask_iou for kind in initial.views.values() for row in kind}
             reasons = judge_start(setup, initial)
         pictures = diagnose_pictures(views, checked.pictures, checked.origin)
-        found = [] if pictures is None else pictures.reasons()
+        found, told = [] if pictures is None else pictures.reasons(), []
         of_masks = None if found or diagnosis is None else diagnosis.reason(checked.pictures is not None)
         # Cameras that share an error of half a pixel are not exact, either.
         if not found and (of_masks is None or of_masks.key == "inexact_cameras"):
-            of_masks = find_half_pixel(views) or of_masks
+            shift = measure_common_shift(views)
+            of_masks = (None if shift is None else shift.reason()) or of_masks
+            told = [("shift", UNTOLD if shift is None else shift.fact())] if views.masks is not None else []
         found += [] if of_masks is None else [of_masks]
         verdict = Verdict.of([*found, *_of_poses(checked, found), *reasons])
         rows = view_rows(views, checked.heldout, checked.region, iou, diagnosis, pictures)
@@ -105,7 +107,8 @@ def check_capture(config: FitConfig, name: str, folder: Path, console: Console, 
             "notes": checked.notes,
         }
         write_json(json_file, {**verdict.as_json(), **facts})
-    _print(console, name, checked, rows, [diagnosis, pictures], verdict, files)
+    facts = [*(fact for each in (diagnosis, pictures) if each is not None for fact in each.facts()), *told]
+    _print(console, name, checked, rows, facts, verdict, files)
     return verdict
 
 
@@ -121,7 +124,7 @@ def _read(config: FitConfig) -> _Checked:
     try:
         setup = build_fit(config)
         fit, heldout, origin, notes = setup.fit_views, setup.heldout_views, setup.origin, list(setup.notes)
-        box, has_found, pictures = None, bool(setup.config.targets.find_masks), setup.pictures
+        box, has_found, pictures = setup.box, setup.has_found_masks, setup.pictures
     except (ConfigError, DataError) as error:
         refusal = str(error)
         targets = build_targets(config)  # raises the same error if it is theirs
@@ -225,11 +228,11 @@ def _print(
     name: str,
     checked: _Checked,
     rows: Sequence[ViewRow],
-    found: Sequence[Diagnosis | PictureDiagnosis | None],
+    told: Sequence[tuple[str, str]],
     verdict: Verdict,
     files: Sequence[Path],
 ) -> None:
-    """Print verdict, facts and the table."""
+    """Print verdict, facts and the table. told: facts of the diagnoses."""
     views = checked.views
     console.print(Text.assemble("\n  ", ("diffrender check ", "dim"), (name, "bold"), "\n"))
     console.print(view_table(rows))
@@ -241,7 +244,7 @@ def _print(
     facts += [("masks", masks)] if masks else []
     if seen is not None:
         facts.append(("seen from", f"{seen:.0%} of all directions, within {NEARBY_DEG:.0f} degrees"))
-    facts += [fact for each in found if each is not None for fact in each.facts()]
+    facts += told
     facts += [("note", note) for note in checked.notes]
     facts += [("picture", str(file)) for file in files]
     console.print()

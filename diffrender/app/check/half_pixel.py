@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
+from torch import Tensor
 
 from diffrender.app.verdict.reason import Reason
 from diffrender.scene.target_views import Views
@@ -16,39 +19,62 @@ MOST_SHRUNK = 5.0
 WELL_KNOWN, NEAR, KNOWN, NEAR_ENOUGH = 0.08, 0.15, 0.25, 0.3
 # What is left of the disagreement of outlines.
 PART_LEFT = 0.75
+UNTOLD = "masks do not tell whether cx and cy are half a pixel off"
 
 
-def find_half_pixel(views: Views) -> Reason | None:
-    """Pictures that are all shifted by half a pixel of the photographs, to the right and down or to the left and up.
+class CommonShift(NamedTuple):
+    """The one shift of all pictures by which outlines agree, in pixels of the photographs.
+
+    px: [2] (x, y). errors: [2] their standard errors. before, after: how far outlines are apart without and with it.
+    """
+
+    px: Tensor
+    errors: Tensor
+    before: float
+    after: float
+
+    def reason(self) -> Reason | None:
+        """Return that pictures are half a pixel off, to the right and down or to the left and up, if they are."""
+        if self.after > PART_LEFT * self.before:
+            return None
+        way = 0.5 * float(self.px[self.errors.argmin()].sign())
+        away, is_well_known = (self.px - way).abs(), self.errors < WELL_KNOWN
+        is_near = torch.where(is_well_known, away < NEAR, away < NEAR_ENOUGH) | (self.errors > KNOWN)
+        if not (bool(is_near.all()) and bool((is_well_known & (away < NEAR)).any())):
+            return None
+        # A picture that must go left is seen by a camera whose principal point is too far left.
+        change = "add 0.5 to" if way < 0 else "subtract 0.5 from"
+        return Reason(
+            "half_pixel",
+            f"The pictures are half a pixel off: outlines agree if all are shifted by {self._shown()} pixels of the"
+            f" photographs; without that they are {self.before / max(self.after, 1e-9):.1f} times as far apart",
+            f"Here the centre of the first pixel is at (0.5, 0.5), in other programs at (0, 0): {change} cx and cy",
+        )
+
+    def fact(self) -> str:
+        """Return what is known of it."""
+        told = f"outlines agree best if all pictures are shifted by {self._shown()} of their pixels"
+        return told if bool((self.errors < KNOWN).all()) else f"{told}: {UNTOLD}"
+
+    def _shown(self) -> str:
+        pairs = zip(self.px.tolist(), self.errors.tolist(), strict=True)
+        return f"({', '.join('unknown' if e > KNOWN else f'{s:+.2f} +- {e:.2f}' for s, e in pairs)})"
+
+
+def measure_common_shift(views: Views) -> CommonShift | None:
+    """Return the shift of all pictures by which the outlines of their masks agree.
 
     None if that cannot be told: of photographs much larger than `views`, or taken by cameras whose masks do not
-    determine a common shift.
+    determine it.
     """
     shrunk = _shrunk_by(views)
     is_seen = views.masks is not None and views.cameras.projection.default_near > 0 and sight_of_views(views).is_met
     if shrunk is None or shrunk > MOST_SHRUNK or not is_seen:
         return None
     found = shift_all(find_tangents(views))
-    if found is None or found.after > PART_LEFT * found.before:
+    if found is None:
         return None
-    shift, error = (shrunk * each[0] for each in (found.px, found.errors))
-    way = 0.5 * float(shift[error.argmin()].sign())
-    away, is_well_known = (shift - way).abs(), error < WELL_KNOWN
-    is_near = torch.where(is_well_known, away < NEAR, away < NEAR_ENOUGH) | (error > KNOWN)
-    if not (bool(is_near.all()) and bool((is_well_known & (away < NEAR)).any())):
-        return None
-    # A picture that must go left is seen by a camera whose principal point is too far left.
-    change = "add 0.5 to" if way < 0 else "subtract 0.5 from"
-    shown = ", ".join(
-        "unknown" if float(e) > KNOWN else f"{float(s):+.2f} +- {float(e):.2f}"
-        for s, e in zip(shift, error, strict=True)
-    )
-    return Reason(
-        "half_pixel",
-        f"The pictures are half a pixel off: outlines agree if all are shifted by ({shown}) pixels of the photographs;"
-        f" without that they are {found.before / max(found.after, 1e-9):.1f} times as far apart",
-        f"Here the centre of the first pixel is at (0.5, 0.5), in other programs at (0, 0): {change} cx and cy",
-    )
+    return CommonShift(shrunk * found.px[0], shrunk * found.errors[0], found.before, found.after)
 
 
 def _shrunk_by(views: Views) -> float | None:
