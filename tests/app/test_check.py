@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from diffrender.app.check.view_rows import MOST_REMARKABLE, ViewRow, view_table, worst_first
 from diffrender.app.cli import app
 
-DATA = Path("/work/shared/data")
+DATA = Path(__file__).parents[3] / "shared" / "data"
 
 # What is planted, the key of its reason, and words of it or of its remedy.
 MISTAKES = {

@@ -101,6 +101,28 @@ def test_any_matrices(folder: Path, content: dict[str, Any]) -> None:
     check(path)
 
 
+rows = mostly(
+    st.just([0.0, 1, 0, 0, -1, 0, 0, 0, 0, 0, 1, 3, 6, 8, 9, 1, 9]),
+    st.lists(numbers.map(float), min_size=17, max_size=17),
+)
+
+
+@many
+@given(
+    mostly(st.lists(rows, min_size=2, max_size=2), st.lists(st.lists(numbers.map(float), max_size=18), max_size=3)),
+    mostly(st.just("f8"), st.sampled_from(["f4", "i8", "u1", "c16", "O", "U3"])),
+)
+def test_any_poses_bounds(folder: Path, values: list[list[float]], kind: str) -> None:
+    path = folder / "poses_bounds.npy"
+    with np.errstate(all="ignore"):
+        try:
+            array = np.array(values, kind)
+        except (ValueError, OverflowError, TypeError):  # rows of unequal length, or numbers that the kind cannot hold
+            array = np.array([str(row) for row in values])
+    np.save(path, array)
+    check(path)
+
+
 def text_model(cameras: list[Any], images: list[Any], model: Path) -> None:
     lines = [f"{number} {name} 8 6 {' '.join(map(repr, values))}" for number, name, values in cameras]
     (model / "cameras.txt").write_text("\n".join(lines))
