@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,7 +52,9 @@ CHOICES_OF_ONE = f"""\
 # export: [glb, obj, ply]
 """
 # Names of folders that say nothing of what is photographed.
-USUAL = {"cameras", "images", "input", "capture", "colmap", "sparse", "dense", "distorted", "undistorted", "data", "0"}
+USUAL = re.compile(
+    r"cameras|images(_\d+)?|input|capture|colmap|sparse|dense|(un)?distorted|data|latest|\d", re.IGNORECASE
+)
 
 
 def find_scene_file(path: Path) -> Path | None:
@@ -82,12 +85,12 @@ def name_of_capture(path: Path) -> str:
     """Return what a run of a capture, or of its scene.yaml, is called: by its folder, or as the only photograph."""
     from diffrender.readers.captures.picture_files import PICTURE_SUFFIXES
 
-    whole = Path(os.path.realpath(path))
+    whole = Path(os.path.abspath(path))
     if whole.suffix.lower() in PICTURE_SUFFIXES:
         return whole.stem
     folder = whole if whole.is_dir() else whole.parent
     names = [folder.name]
-    while names[0].casefold() in USUAL:
+    while USUAL.fullmatch(names[0]):
         folder = folder.parent
         names.insert(0, folder.name)
     return "_".join(filter(None, names)) or "capture"
@@ -167,7 +170,7 @@ def _place_of_scene(path: Path) -> Path:
     from diffrender.readers.captures.picture_files import PICTURE_SUFFIXES
 
     if path.suffix.lower() in PICTURE_SUFFIXES and not path.is_dir():
-        return path.with_suffix(SCENE_FILES[0][-5:])
+        return path.with_suffix(".yaml")
     return (path if path.is_dir() else path.parent) / SCENE_FILES[0]
 
 

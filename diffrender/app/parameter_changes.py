@@ -102,9 +102,9 @@ def learned_values(setup: FitSetup, result: FitResult) -> dict[str, Any]:
     values = {}
     for path in setup.config.optimize.parameters():
         kind = kind_of(setup.scene, setup.fit_views.cameras, path)
-        value = get_value(result.scene, result.cameras, path).detach().cpu().double()
+        value = get_value(result.scene, result.cameras, path).detach()
         if value.numel() <= MOST_NUMBERS and kind != VERTICES:
-            values[path] = _move_to_origin(value, path, kind, setup).tolist()
+            values[path] = _move_to_origin(value.cpu().double(), path, kind, setup).tolist()
     return values
 
 

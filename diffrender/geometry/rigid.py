@@ -124,6 +124,8 @@ def _explain_not_orthonormal(gram: Tensor, tol: float) -> str:
     """Say what is wrong with a matrix whose R R^T is `gram`."""
     lengths = gram.diagonal().sqrt()
     shear = gram - torch.diag(gram.diagonal())
+    if not bool(gram.isfinite().all()):
+        return "the squares of its numbers are more than a float64 holds; export the pose again"
     if float(torch.linalg.eigvalsh(gram)[0]) <= FLAT * float(lengths.max()) ** 2:
         return f"its 3x3 part is singular: rows of length {_format_numbers(lengths)}; export the pose again"
     if bool((lengths - lengths.mean()).abs().max() <= tol * lengths.mean()) and bool(

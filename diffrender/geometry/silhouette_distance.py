@@ -98,13 +98,26 @@ class MaskDistanceField:
 
     def judged(self, points_w: Tensor) -> Tensor:
         """Return how many views show points [M, 3], in a known part of their image: [M] int64."""
-        return (self.squares(points_w, 1) >= 0).sum(0)
+        return torch.cat([self._pixels(points)[0].sum(0) for points in points_w.split(PORTION)])
+
+    def n_squares(self, side: int) -> int:
+        """Return how many squares there are in all images, as in `squares`."""
+        height, width = self._views.masks.shape[1:]
+        return len(self) * (-(-height // side)) * (-(-width // side))
 
     def squares(self, points_w: Tensor, side: int) -> Tensor:
         """Return which square of side x side pixels of all images, numbered through, shows points [M, 3]: [N, M] int64.
 
         -1 where a view does not show the point in a known part of its image.
         """
+        height, width = self._views.masks.shape[1:]
+        rows, columns = -(-height // side), -(-width // side)
+        first = torch.arange(len(self))[:, None] * rows * columns
+        is_inside, row, column = self._pixels(points_w)
+        return torch.where(is_inside, first + row // side * columns + column // side, -1)
+
+    def _pixels(self, points_w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return whether each view shows points [M, 3] in a known part of its image, and at which row and column."""
         views = self._views
         height, width = views.masks.shape[1:]
         homogeneous = views.project(points_w)
@@ -115,9 +128,7 @@ class MaskDistanceField:
         if views.weights is not None:
             view = torch.arange(len(self))[:, None].expand_as(row)
             is_inside &= views.weights.cpu()[view, row.clamp(0, height - 1), column.clamp(0, width - 1)] > 0
-        rows, columns = -(-height // side), -(-width // side)
-        first = torch.arange(len(self))[:, None] * rows * columns
-        return torch.where(is_inside, first + row // side * columns + column // side, -1)
+        return is_inside, row, column
 
     def hull(self, points_w: Tensor, tolerance: int = 0) -> Tensor:
         """Return [M] for points [M, 3]: negative inside the visual hull, where up to `tolerance` views may disagree."""

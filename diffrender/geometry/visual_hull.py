@@ -11,7 +11,7 @@ from torch import Tensor
 from diffrender.errors import DataError, ShapeError
 from diffrender.geometry.isosurface import Lattice, isosurface
 from diffrender.geometry.primitives import Triangles
-from diffrender.geometry.silhouette_distance import MaskDistanceField
+from diffrender.geometry.silhouette_distance import PORTION, MaskDistanceField
 from diffrender.geometry.topology import Topology
 from diffrender.geometry.umbrella_vectors import laplacian_vectors
 
@@ -151,18 +151,17 @@ def _needed(vertices: Tensor, faces: Tensor, part: Tensor, volume: Tensor, field
     keep[candidates[:1]] = True
     if len(candidates) < 2:
         return keep
-    squares = [
-        field.squares(vertices[faces[part == each].unique()], field.long_side // SQUARES + 1) for each in candidates
-    ]
-    count = 1 + max(int(each.max()) for each in squares)
-    filled = torch.zeros(len(candidates), count, dtype=torch.bool)
-    for row, each in zip(filled, squares, strict=True):
-        row[each[each >= 0]] = True
+    side = field.long_side // SQUARES + 1
+    filled = torch.zeros(len(candidates), field.n_squares(side), dtype=torch.bool)
+    for row, each in zip(filled, candidates, strict=True):
+        for points in vertices[faces[part == each].unique()].split(PORTION):
+            shown = field.squares(points, side)
+            row[shown[shown >= 0]] = True
     covered, total = filled[0].clone(), int(filled.any(0).sum())
     while True:
         more = (filled & ~covered).sum(1)
         best = int(more.argmax())
-        if int(more[best]) < NEEDED * total:
+        if int(more[best]) <= NEEDED * total:
             return keep
         keep[candidates[best]] = True
         covered |= filled[best]

@@ -17,63 +17,85 @@ FRACTIONAL = 0.5
 ALIKE = 0.03
 # Of a pixel that a mask without fractions counts as the object's, at least so much is the object's.
 LEAST = 0.4
-STEPS = tuple((row, column) for row in (-1, 0, 1) for column in (-1, 0, 1) if row or column)
+# Colours of an object that differ by less than this part of how far it is from the background are one.
+PLAIN = 0.5
 
 
-def replace_background(rgb: Tensor, mask: Tensor, background: Sequence[float]) -> None:
+def replace_background(rgb: Tensor, mask: Tensor, background: Sequence[float], known: Tensor | None = None) -> None:
     """Change the colours of an opaque photograph [H, W, 3] at the rim of what its mask shows, in place.
 
     A pixel there is a mixture: coverage times the colour of the object, plus the rest times that of what is behind it,
     which is the mean of what is seen beside it. Where `mask` [H, W] is a fraction, `rgb` becomes the colour of the
-    object alone. Where a mask without fractions is 1, coverage follows from the colours on both sides, and the rest
-    becomes `background`, linear RGB; where that is what was there already, nothing changes. Nothing changes either
-    where no background is seen nearby.
+    object alone, as far as that is among those beside it. Where a mask without fractions is 1, coverage follows from
+    the colours on both sides, and the rest becomes `background`, linear RGB; where that is what was there already,
+    nothing changes. Nothing changes either where no background is seen nearby, or a mask without fractions has an
+    object of more colours than tell it from the background.
+    known: [H, W] how much of each pixel is known, None: all; others are neither looked at nor changed.
     """
     covered = (mask > NOTHING).numpy()
     if not covered.any():
         return
     rows, columns = (np.flatnonzero(covered.any(axis)) for axis in (1, 0))
     part = tuple(slice(max(ends[0] - REACH - 1, 0), ends[-1] + REACH + 2) for ends in (rows, columns))
-    share, colors = mask[part].numpy(), rgb[part].numpy()
+    share, colors, covered = mask[part].numpy(), rgb[part].numpy(), covered[part]
+    is_known = np.ones_like(covered) if known is None else (known[part] >= WHOLE).numpy()
     whole = share >= WHOLE
-    is_sharp = (covered[part] & ~whole).sum() < FRACTIONAL * covered.sum() ** 0.5
+    is_sharp = (covered & ~whole).sum() < FRACTIONAL * covered.sum() ** 0.5
     # What has a neighbour of the other kind may be mixed itself, two pixels deep where fractions are not known.
-    inside, outside = _eroded(whole, 2 if is_sharp else 1), _eroded(~covered[part], 1)
-    y, x = np.nonzero(covered[part] & ~(inside if is_sharp else whole))
-    behind, has_behind = _means(colors, outside, y, x)
+    outside = ~_grown(covered, 1) & is_known
+    near = _grown(outside, REACH) & covered & is_known
+    inside = ~_grown(~whole, 2 if is_sharp else 1) & is_known
+    y, x = np.nonzero(near & ~(inside if is_sharp else whole))
+    if not len(y):
+        return
+    behind, has_behind, _, _ = _seen_beside(colors, outside, y, x)
+    front, has_front, low, high = _seen_beside(colors, inside, y, x)
     coverage, pixels = share[y, x, None], colors[y, x]
     if is_sharp:
-        front, has_front = _means(colors, inside, y, x)
         apart = front - behind
         squared = (apart * apart).sum(1, keepdims=True)
         along = ((pixels - behind) * apart).sum(1, keepdims=True) / np.maximum(squared, 1e-12)
-        coverage = np.where(squared > ALIKE**2, along.clip(LEAST, 1), 1)
+        is_apart = (squared > ALIKE**2) & (
+            (high - low).max(1, keepdims=True) < PLAIN * np.abs(apart).max(1, keepdims=True)
+        )
+        coverage = np.where(is_apart, along.clip(LEAST, 1), 1)
         changed = pixels + (1 - coverage) * (np.asarray(background, np.float32) - behind)
-        has_behind &= has_front
     else:
         changed = (pixels - (1 - coverage) * behind) / coverage
-    colors[y[has_behind], x[has_behind]] = np.maximum(changed, 0)[has_behind]
+        margin = high - low + ALIKE
+        changed = changed.clip(low - margin, high + margin)
+    is_changed = has_behind & has_front & np.isfinite(changed).all(1)
+    colors[y[is_changed], x[is_changed]] = np.maximum(changed, 0)[is_changed]
 
 
-def _eroded(region: np.ndarray, times: int) -> np.ndarray:
-    """Return the pixels of a region [H, W] that are so far from others; beyond the picture, it goes on."""
-    height, width = region.shape
-    for _ in range(times):
-        padded = np.pad(region, 1, constant_values=True)
-        region = region.copy()
-        for row, column in STEPS:
-            region &= padded[1 + row : 1 + row + height, 1 + column : 1 + column + width]
+def _grown(region: np.ndarray, pixels: int) -> np.ndarray:
+    """Return the pixels of a region [H, W] and those that are at most so many from it along both axes."""
+    for _ in range(pixels):
+        wide = region.copy()
+        wide[:, 1:] |= region[:, :-1]
+        wide[:, :-1] |= region[:, 1:]
+        region = wide.copy()
+        region[1:] |= wide[:-1]
+        region[:-1] |= wide[1:]
     return region
 
 
-def _means(colors: np.ndarray, known: np.ndarray, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean colour [P, 3] of what is known at most REACH pixels from each of P pixels, and whether any is."""
+def _seen_beside(
+    colors: np.ndarray, known: np.ndarray, y: np.ndarray, x: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the mean colour [P, 3] of what is known at most REACH pixels from each of P pixels, and whether any is.
+
+    And the least and the largest colours there, [P, 3].
+    """
     height, width = known.shape
     total, count = np.zeros((len(y), 3), np.float32), np.zeros((len(y), 1), np.float32)
+    low, high = np.full_like(total, np.inf), np.full_like(total, -np.inf)
     for row in range(-REACH, REACH + 1):
         for column in range(-REACH, REACH + 1):
             at = (y + row).clip(0, height - 1), (x + column).clip(0, width - 1)
             chosen = known[at]
-            total[chosen] += colors[at][chosen]
+            values = colors[at][chosen]
+            total[chosen] += values
             count[chosen] += 1
-    return total / np.maximum(count, 1), count[:, 0] > 0
+            low[chosen], high[chosen] = np.minimum(low[chosen], values), np.maximum(high[chosen], values)
+    return total / np.maximum(count, 1), count[:, 0] > 0, low, high

@@ -30,14 +30,18 @@ SPECK = 0.03
 GAP = 0.01
 # In sRGB units: what differs less from a stated colour is that of the backdrop, by its light or noise, to be measured.
 NEAR_KEY = 0.2
-# Of light on a backdrop, times its stated colour: of one with a colour of its own, and of a grey one.
-DIMMEST, BRIGHTEST, MATTE = 0.2, 2.5, 1.5
+# Of light on a backdrop, times its stated colour.
+DIMMEST, BRIGHTEST = 0.2, 2.5
 # A colour whose least channel is a smaller part of its largest is one of its own; darker ones say nothing of light.
 SATURATED, DARKEST = 0.5, 0.02
 # A pixel has the backdrop's colour if it differs by this share of its brightness otherwise. FEWEST: of all pixels.
 OTHER_COLOR, FEWEST = 0.15, 0.01
-# In logarithms of brightness: pixels that differ by more from the smooth light are left out, in turns.
-TRIMMED = (0.3, 0.15, 0.1, 0.1)
+# In logarithms of brightness: pixels that differ by more from the smooth light are not of it. GROWTH: in so many turns.
+BAND, GROWTH = 0.12, 12
+# Pixels are counted where they differ by less than this part of BAND; another function must have so many times as many.
+TIGHT, CLEARLY_MORE = 0.4, 1.15
+# How reluctant light is to be uneven, and about how many pixels of a picture it is measured in.
+FLAT, MEASURED = 1e-4, 40_000
 # The side in pixels of the square in which the full colour of an object is looked for, at its border.
 NEIGHBOURHOOD = 5
 
@@ -99,33 +103,59 @@ def keyed_backdrop(views: Views, color: Color) -> Backdrop:
 def light_on_backdrop(views: Views, color: Color) -> Tensor:
     """Return how bright a backdrop of a stated colour, linear RGB, is in each pixel [N, H, W], as a multiple of that.
 
-    It is a smooth function of the place in each picture (the exponential of a quadratic one), fitted to the pixels that
-    have the backdrop's colour but for their brightness; 1 where they are few.
+    It is a smooth function of the place in each picture (the exponential of a quadratic one) of the pixels that have
+    the backdrop's colour but for their brightness. It begins with the brightness that most of these have and grows from
+    there, as far as brightness changes gradually: an object of that colour is left out. 1 where such pixels are
+    few, and for grey backdrops.
     """
-    key = np.asarray(color, np.float64)
-    height, width = views.images.shape[1:3]
-    light = np.ones((len(views), height, width))
-    if key.max() < DARKEST:
-        return torch.from_numpy(light).to(views.images)
-    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
-    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1)
-    saturation = 1 - key.min() / key.max()
+    key = np.asarray(color, np.float32)
+    light = torch.ones(views.images.shape[:3])
     # A grey backdrop differs from grey things by its brightness alone.
-    low, high = (DIMMEST, BRIGHTEST) if saturation > SATURATED else (1 / MATTE, MATTE)
+    if key.max() < DARKEST or 1 - key.min() / key.max() < SATURATED:
+        return light.to(views.images)
+    height, width = light.shape[1:]
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1).astype(np.float32)
+    step = max(1, round((height * width / MEASURED) ** 0.5))
+    some = slice(None, None, step), slice(None, None, step)
     for index, (image, known) in enumerate(zip(views.images, views.known_pixels.numpy(), strict=True)):
-        values = image.double().numpy()
+        values, known = image.numpy()[some], known[some]
         factor = values @ key / (key @ key)
         other = np.abs(values - factor[..., None] * key).max(-1) / key.max()
-        is_backdrop = known & (factor > low) & (factor < high) & (other < OTHER_COLOR * factor)
-        for limit in TRIMMED:
-            if is_backdrop.mean() < FEWEST:
+        has_color = known & (factor > DIMMEST) & (factor < BRIGHTEST) & (other < OTHER_COLOR * factor)
+        found = _smooth_light(np.log(factor[has_color]), terms[some][has_color])
+        if has_color.mean() >= FEWEST and found is not None:
+            fitted = np.exp((terms @ found).clip(np.log(DIMMEST), np.log(BRIGHTEST)))
+            light[index] = torch.from_numpy(fitted)
+    return light.to(views.images)
+
+
+def _smooth_light(logarithm: np.ndarray, terms: np.ndarray) -> np.ndarray | None:
+    """Return the factors [6] of `terms` [P, 6] that are the logarithms [P] of most pixels; None if there are none.
+
+    Of one brightness, a slope and a quadratic function, the simplest that no other has clearly more pixels than.
+    """
+    if len(logarithm) < len(terms[0]):
+        return None
+    # Brightness near the stated one is likelier.
+    counts, edges = np.histogram(logarithm, np.arange(-2, 1.5, BAND), weights=1 / (1 + np.abs(logarithm)))
+    counts = np.convolve(counts, [1, 1, 1], "same")
+    found = np.array([edges[counts.argmax()] + BAND / 2, 0, 0, 0, 0, 0])
+    best, most = None, 0.0
+    for n_terms in (1, 3, 6):
+        chosen = np.zeros(len(logarithm), bool)
+        for _ in range(GROWTH):
+            before, chosen = chosen, np.abs(logarithm - terms @ found) < BAND
+            if np.array_equal(before, chosen):
                 break
-            measured = np.log(factor[is_backdrop])
-            fitted = terms @ np.linalg.lstsq(terms[is_backdrop], measured, rcond=None)[0]
-            light[index] = np.exp(fitted.clip(np.log(DIMMEST), np.log(BRIGHTEST)))
-            is_near = np.abs(np.log(factor.clip(1e-6)) - fitted) < limit
-            is_backdrop = known & is_near & (other < OTHER_COLOR * factor)
-    return torch.from_numpy(light).to(views.images)
+            own = terms[chosen][:, :n_terms].astype(np.float64)
+            squares = own.T @ own + FLAT * len(own) * np.diag([0.0] + [1.0] * (n_terms - 1))
+            found = np.zeros(6)
+            found[:n_terms] = np.linalg.solve(squares, own.T @ logarithm[chosen])
+        count = float((np.abs(logarithm - terms @ found) < TIGHT * BAND).sum())
+        if best is None or count > CLEARLY_MORE * most:
+            best, most = found, count
+    return best
 
 
 def without_surroundings(views: Views, key: Color, light: Tensor, background: Color) -> Views:

@@ -20,12 +20,12 @@ MOST_TRIED = 12
 AGREED, PART_LEFT = 0.9, 0.3
 # Of those that are as good within this, the likelier one is named.
 AS_GOOD = 0.02
-# Sizes of images that intrinsics may be of, times the true one; other focal lengths, tried if the principal point says
-# nothing of another size.
+# Sizes of images that intrinsics may be of, times the true one; other focal lengths, times those that are the best so
+# far, in turns.
 SIZE_FACTORS = (0.5, 2.0, 0.75, 4 / 3, 2 / 3, 1.5, 1 / 3, 3.0, 0.25, 4.0)
-FOCAL_FACTORS = (0.5, 0.7, 0.8, 1.25, 1.4, 2.0)
-# Neighbours of the best of these, at which the focal length is tried again: it is known to a few hundredths.
-FINER = (0.92, 0.96, 1.04, 1.08)
+FOCAL_STEPS = (0.5, 0.7, 0.85, 1.18, 1.4, 2.0), (0.84, 0.92, 1.09, 1.19), (0.97, 1.03)
+# Shares of outlines that are the same, and focal lengths that are no neighbours.
+SAME_SHARE, WIDEST = 0.004, 1.6
 # Principal points and focal lengths in pixels, of images of about SIDE pixels, that are the same.
 SAME_PX = 0.5
 # Masks that cover more of the images' border may mark the background.
@@ -96,23 +96,32 @@ def try_mistakes(views: Views, origin: tuple[float, float, float]) -> Trial:
     agreement, one view is allowed to disagree with the others.
     """
     some = evenly_spaced_indices(len(views), MOST_TRIED)
-    changed = [(each, each.undo(views).select(some)) for each in mistakes_of_all(views, origin)]
+    changed = [(each, each.undo(views).select(some)) for each in _but_of_focal(views, origin)]
     for tolerance in (0, 1) if len(some) > 4 else (0,):
         as_read = share_of_outlines(views.select(some), tolerance)
         tried = [(each, share_of_outlines(other, tolerance)) for each, other in changed]
-        trial = Trial(as_read, sort_tried(tried))
-        if trial.found is None:
-            share_of = {each.name: share for each, share in tried}
-            best_factor = max(FOCAL_FACTORS, key=lambda factor: share_of[_of_focal(factor).name])
-            finer = [_of_focal(best_factor * step) for step in FINER]
-            tried += [(each, share_of_outlines(each.undo(views).select(some), tolerance)) for each in finer]
-            trial = Trial(as_read, sort_tried(tried))
+        trial = Trial(as_read, sort_tried([*tried, _best_focal(views.select(some), tolerance)]))
         # If nearly all agree but for one view, it is that view that is wrong: any small change explains the rest.
         if tolerance == 0 or (as_read < AGREED and trial.found is not None):
             best = trial
         if best.found is not None:
             break
     return best
+
+
+def _best_focal(views: Views, tolerance: int) -> tuple[Mistake, float]:
+    """Return the other focal length with which most outlines agree, and their share."""
+    shares: dict[float, float] = {}
+    center = 1.0
+    for steps in FOCAL_STEPS:
+        for step in steps:
+            factor = center * step
+            shares[factor] = share_of_outlines(_of_focal(factor).undo(views), tolerance)
+        most = max(shares.values())
+        # In the middle of those that are as good.
+        good = sorted(factor for factor, share in shares.items() if share > most - SAME_SHARE)
+        center = (good[0] * good[-1]) ** 0.5 if good[-1] < WIDEST * good[0] else max(good, key=shares.__getitem__)
+    return _of_focal(center), share_of_outlines(_of_focal(center).undo(views), tolerance)
 
 
 def try_on_views(views: Views, agreement: Agreement, origin: tuple[float, float, float]) -> dict[str, Trial]:
@@ -143,6 +152,10 @@ def sort_tried(tried: Sequence[tuple[Mistake, float]], as_good: float = AS_GOOD)
 
 def mistakes_of_all(views: Views, origin: tuple[float, float, float]) -> list[Mistake]:
     """Return the mistakes that all views may share; origin: the point of the capture's world that is theirs."""
+    return [*_but_of_focal(views, origin), *map(_of_focal, FOCAL_STEPS[0])]
+
+
+def _but_of_focal(views: Views, origin: tuple[float, float, float]) -> list[Mistake]:
     return [
         *_of_masks(views),
         *_of_poses(views, origin),
@@ -153,7 +166,8 @@ def mistakes_of_all(views: Views, origin: tuple[float, float, float]) -> list[Mi
 
 
 def _mistakes_of_one(view: Views, origin: tuple[float, float, float]) -> list[Mistake]:
-    return [*_of_masks(view), *mistakes_of_pictures(view), *_of_poses(view, origin), *_of_lenses(view)]
+    found = [*_of_masks(view), *mistakes_of_pictures(view), *_of_poses(view, origin), *_of_lenses(view)]
+    return [*found, *map(_of_focal, FOCAL_STEPS[0])]
 
 
 def _of_poses(views: Views, origin: tuple[float, float, float]) -> list[Mistake]:
@@ -187,7 +201,7 @@ def _of_lenses(views: Views) -> list[Mistake]:
             found.append(Mistake(name, f"{SIZE}: multiply them by {factor:.3g}", _rescale(factor, factor)))
     if float((cameras.center_px - size / 2).abs().max()) > SAME_PX:
         found.append(Mistake("principal point in the middle of the images", "set cx: w / 2, cy: h / 2", _with_middle))
-    return found + [_of_focal(factor) for factor in FOCAL_FACTORS]
+    return found
 
 
 def _of_focal(factor: float) -> Mistake:

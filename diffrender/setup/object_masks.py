@@ -79,8 +79,9 @@ def composite(views: Views, background: tuple[float, float, float]) -> Views:
     """Return `views` with nothing but the `background` outside of their masks."""
     assert views.masks is not None
     share, images = views.masks[..., None], views.images.clone()
-    for image, mask in zip(images, views.masks, strict=True):
-        replace_background(image, mask, background)
+    known = [None] * len(views) if views.weights is None else views.weights
+    for image, mask, weight in zip(images, views.masks, known, strict=True):
+        replace_background(image, mask, background, weight)
     images = share * images + (1 - share) * images.new_tensor(background)
     aovs = {name: values * share for name, values in views.aovs.items()}
     return replace(views, images=images, aovs=aovs, is_composited=True)

@@ -206,8 +206,11 @@ def _parts_that_agree(views: Views, backdrop: Backdrop, n_parts: int | None, is_
 
     Of two objects side by side, now the one is the larger in its picture, now the other.
     """
-    some_parts, all_parts = (with_masks(views, backdrop, count, is_inside) for count in (n_parts, None))
-    if len(some_parts.apart) < OFTEN * len(views) or all_parts.lost:
+    some_parts = with_masks(views, backdrop, n_parts, is_inside)
+    if len(some_parts.apart) < OFTEN * len(views):
+        return n_parts
+    all_parts = with_masks(views, backdrop, None, is_inside)
+    if all_parts.lost:
         return n_parts
     before, after = (measure_agreement(shrink_masks(each.views)).as_read for each in (some_parts, all_parts))
     return None if before < AGREEING and after > before + CLEARLY else n_parts

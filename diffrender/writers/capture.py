@@ -49,7 +49,7 @@ def write_capture(
         for index, (frame, each) in enumerate(zip(of_split["frames"], files, strict=True)):
             frame = {"camera_model": of_split["camera_model"], **frame}
             photograph = None if each is None else _with_files(folder, frame, each, views, index)
-            if photograph is not None and has_found_masks and each is not None:
+            if photograph is not None and each is not None and has_found_masks and views.masks is not None:
                 photograph["mask_path"] = _write_mask(folder, frame, each, views, index)
             own.append(photograph or _write_pictures(folder, frame, views, index, background))
         content[split] = [frame["file_path"] for frame in own]
@@ -76,6 +76,8 @@ def _with_files(
         left_over = views.cameras.projection.parameter_names()
         frame = {key: value for key, value in frame.items() if key not in left_over}
     paths = {"file_path": files.image, "mask_path": files.mask, "ignore_path": files.ignore}
+    if views.masks is None:
+        paths["mask_path"] = None
     paths |= {f"{name}_path": path for name, path in files.aovs.items()}
     if files.depth_unit != 1:
         if files.aovs["depth"].suffix.lower() == ".npy":
@@ -84,7 +86,9 @@ def _with_files(
         else:
             scaled["integer_depth_scale"] = files.depth_unit
     named = {key: _relative(path, folder) for key, path in paths.items() if path is not None}
-    return {**frame, **scaled, "w": files.width, "h": files.height, **named}
+    # A folder of masks that is beside the photographs was not used.
+    unmasked = {"mask_path": None} if views.masks is None else {}
+    return {**frame, **scaled, "w": files.width, "h": files.height, **unmasked, **named}
 
 
 def _write_mask(folder: Path, frame: dict[str, Any], files: ViewFiles, views: Views, index: int) -> str:

@@ -12,6 +12,7 @@ from support.transforms_captures import AT_Z5, DISC, flat, save
 from diffrender.errors import DataError
 from diffrender.readers.captures import CAPTURE_READERS, read_capture
 from diffrender.readers.captures.capture import CaptureOptions
+from diffrender.writers import capture as writers
 from diffrender.writers.images.png import write_png
 
 FRAME = {
@@ -76,7 +77,7 @@ def test_a_folder_of_masks_counts_where_the_capture_names_none(tmp_path: Path, n
     (tmp_path / "transforms.json").write_text(json.dumps({"fl_x": 10.0, "frames": frames}))
     capture = read(tmp_path)
     assert capture.views.masks is not None and capture.views.masks[1].equal(torch.from_numpy(DISC / 255).float())
-    told = f"masks of 2 of its 2 images are those in its folder {name}, white for the object"
+    told = f"its 2 masks are those in its folder {name}, white for the object"
     assert any(note.startswith(told) for note in capture.notes)
     assert read(tmp_path, use_masks=False).views.masks is None
     folder = tmp_path / ("images" if beside else "") / name
@@ -84,10 +85,30 @@ def test_a_folder_of_masks_counts_where_the_capture_names_none(tmp_path: Path, n
         (folder / f"{index}.png").rename(folder / f"other_{index}.png")
     capture = read(tmp_path)
     assert capture.views.masks is None
-    assert f"its folder {name} is not read: no file is named as 0.jpg is" in capture.notes
+    assert f"masks in its folder {name} are not used: it has none of 0.jpg" in capture.notes
     save(folder / "0.png", DISC)
-    with pytest.raises(DataError, match="has no mask while others have one"):
-        read(tmp_path)
+    capture = read(tmp_path)
+    assert capture.views.masks is None
+    assert f"masks in its folder {name} are not used: it has none of 1.jpg" in capture.notes
+
+
+def test_folders_of_masks_are_those_of_the_capture_and_what_was_not_used_stays_so(tmp_path: Path) -> None:
+    """Photographs in folders of cameras, masks likewise; those of another capture above; a run without masks."""
+    frames = []
+    for camera in "ab":
+        save(tmp_path / "bike" / "images" / camera / "0.png", flat((200, 100, 50)))
+        save(tmp_path / "bike" / "masks" / camera / "0.png", DISC)
+        frames.append({"file_path": f"images/{camera}/0.png", "transform_matrix": AT_Z5})
+    file = tmp_path / "bike" / "transforms.json"
+    file.write_text(json.dumps({"fl_x": 10.0, "frames": frames}))
+    assert read(file).views.masks is not None
+    views = read(file, use_masks=False).views
+    writers.write_capture(tmp_path / "run", views)
+    assert read(tmp_path / "run").views.masks is None
+    (tmp_path / "bike" / "masks").rename(tmp_path / "masks")
+    assert read(file).views.masks is None
+    writers.write_capture(tmp_path / "bike" / "run", read(file).views)
+    assert read(tmp_path / "bike" / "run").views.masks is None
 
 
 def test_no_view_of_photometric_stereo_is_held_out(tmp_path: Path) -> None:

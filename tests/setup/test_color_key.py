@@ -117,6 +117,26 @@ def test_screens_that_are_lit_unevenly_or_noisy(tmp_path: Path, light: float, no
     assert float((views.images[(views.masks < 0.05)] - GREEN).abs().max()) < 0.05 + 5 * noise
 
 
+@pytest.mark.parametrize(("key", "part"), [((0.02, 0.44, 0.05), 0.5), ((0.8, 0.8, 0.8), 0.75)])
+def test_an_object_of_the_screens_hue_is_no_shade_on_it(tmp_path: Path, key: tuple[float, ...], part: float) -> None:
+    """A third of each picture."""
+    mesh, turn = Mesh(*bumpy_sphere(3)), torch.arange(COUNT) * 2 * torch.pi / COUNT
+    shade = (0.7 + 0.3 * torch.nn.functional.normalize(mesh.vertices, dim=1)[:, 1:2]).clamp(0, 1)
+    eyes = torch.stack([3.2 * turn.cos(), torch.linspace(-1, 1, COUNT), 3.2 * turn.sin()], 1)
+    cameras = Cameras.perspective(eyes, fov_deg=40, height=SIZE, width=SIZE)
+    ball = Object(mesh, Unlit(part * shade * torch.tensor(key)))
+    rgba = render_supersampled(Scene({"ball": ball}), cameras, 3)
+    names = [f"{i}.png" for i in range(COUNT)]
+    for name, image in zip(names, rgba[..., :3] + (1 - rgba[..., 3:]) * torch.tensor(key), strict=True):
+        write_png(tmp_path / name, image)
+    write_transforms(tmp_path / "transforms.json", cameras, names)
+    views = build_fit(parse_config(f"targets: {{path: ., key: {list(key)}, test_every: 4}}", tmp_path)).fit_views
+    true = rgba[torch.arange(COUNT) % 4 > 0, ..., 3]
+    assert views.masks is not None and float(true.mean()) > 0.25
+    overlap = torch.minimum(views.masks, true).sum((1, 2)) / torch.maximum(views.masks, true).sum((1, 2))
+    assert float(overlap.min()) > 0.9
+
+
 def test_a_run_leaves_the_masks_as_files_and_the_box(tmp_path: Path) -> None:
     write(tmp_path)
     content = json.loads((tmp_path / "transforms.json").read_text())

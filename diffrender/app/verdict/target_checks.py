@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diffrender.app.verdict.evidence import Case
 from diffrender.app.verdict.reason import Reason
+from diffrender.config.options.meshes import FileMesh
 from diffrender.imaging.color import is_clipped, srgb_from_linear
 from diffrender.scene.materials.unlit import Unlit
 from diffrender.scene.quantity_kinds import CAMERA_POSES, POSE, SCALE, VERTICES
@@ -174,7 +175,8 @@ def find_few_viewpoints(case: Case) -> Reason | None:
     # A surface that depths show has been seen from places that are far enough apart.
     if not case.shape_paths or case.setup.config.targets.find_surface:
         return None
-    has_sides = case.views.masks is None or len(cameras) >= FEWEST_OF_HULL
+    knows_shape = case.views.masks is None or case.views.aovs or isinstance(case.setup.config.mesh, FileMesh)
+    has_sides = knows_shape or len(cameras) >= FEWEST_OF_HULL
     forward = cameras.cam_from_world[:, 2, :3].double()
     angle = math.degrees(math.acos(float((forward @ forward.T).clamp(-1, 1).min())))
     is_round = len(cameras) >= FEWEST_VIEWS and angle > LEAST_ANGLE_DEG
@@ -185,7 +187,8 @@ def find_few_viewpoints(case: Case) -> Reason | None:
         "few_viewpoints",
         f"A shape is learned from {what}, {angle:.0f} degrees apart:"
         f" {'what is between their outlines is a guess' if is_round else 'its other sides, and depth, are guesses'}",
-        "Give pictures from all around; check transform_matrix of the frames if they were",
+        "Give more pictures, from all around"
+        + ("" if is_round else "; check transform_matrix of the frames if they were"),
     )
 
 

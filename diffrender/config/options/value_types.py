@@ -112,7 +112,7 @@ Albedo: TypeAlias = Annotated[
 """Linear RGB in 0..1."""
 
 Backdrop: TypeAlias = Annotated[
-    Color, must('a colour of at most 1000; in hexadecimal it is "#rrggbb", in quotes', lambda color: max(color) <= 1000)
+    Color, must('a colour of at most 100; in hexadecimal it is "#rrggbb", in quotes', lambda color: max(color) <= 100)
 ]
 """Linear RGB behind a scene; six digits of a hexadecimal colour are no number."""
 

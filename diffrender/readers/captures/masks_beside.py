@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,30 +14,42 @@ from diffrender.readers.captures.posed_image import PosedImage
 FOLDERS = ("masks", "mask")
 
 
-def with_masks_beside(frames: list[PosedImage], notes: list[str]) -> list[PosedImage]:
-    """Return the frames with the masks in a folder that is called as such, beside the photographs or their folder.
+def with_masks_beside(source: Path, frames: list[PosedImage], notes: list[str]) -> list[PosedImage]:
+    """Return the frames with the masks in a folder that is called as such, if it has one for each of them.
 
-    Unchanged if any frame has a mask already; notes: gets what was taken, or why nothing was.
+    It is beside the photographs or above them, but not outside of the folder of the capture, `source`. Unchanged if any
+    frame has a mask already; notes: gets what was taken, or why nothing was.
     """
     if not frames or any(frame.mask_path is not None for frame in frames):
         return frames
-    beside = frames[0].image_path.parent
-    shrunk = beside.name.removeprefix("images") if beside.name.startswith("images_") else ""
-    names = [f"{name}{shrunk}" for name in FOLDERS] + list(FOLDERS if shrunk else ())
-    places = [place / name for name in names for place in (beside, beside.parent)]
-    folder = next((place for place in places if place.is_dir()), None)
+    files = [Path(os.path.abspath(frame.image_path)) for frame in frames]
+    folder = next((place for place in _places(Path(os.path.abspath(source)), files[0]) if place.is_dir()), None)
     if folder is None:
         return frames
-    files = [Path(os.path.abspath(frame.image_path)) for frame in frames]
-    pictures = PictureFolder(Path(os.path.abspath(folder)))
+    pictures = PictureFolder(folder)
     found = [picture_of(file, pictures, frozenset(files)) for file in files]
-    known = [each for each in found if each is not None]
-    if not known or len(set(known)) < len(known):
-        why = f"several images have the mask {known[0].name}" if known else f"no file is named as {files[0].name} is"
-        notes.append(f"its folder {folder.name} is not read: {why}")
+    lost = [file.name for file, mask in zip(files, found, strict=True) if mask is None]
+    twice = next((mask for mask in found if mask is not None and found.count(mask) > 1), None)
+    if lost or twice is not None:
+        why = f"several images have the mask {twice.name}" if twice is not None else f"it has none of {lost[0]}"
+        notes.append(f"masks in its folder {folder.name} are not used: {why}")
         return frames
     notes.append(
-        f"masks of {len(known)} of its {len(frames)} images are those in its folder {folder.name}, white for the"
-        " object; `targets: {masks: false}` does without"
+        f"its {len(frames)} masks are those in its folder {folder.name}, white for the object;"
+        " `targets: {masks: false}` does without"
     )
     return [replace(frame, mask_path=each) for frame, each in zip(frames, found, strict=True)]
+
+
+def _places(source: Path, image: Path) -> Sequence[Path]:
+    """Return where a folder of masks may be, the nearest to the image first."""
+    inner, shrunk = image.parent, ""
+    above = [inner]
+    if image.is_relative_to(source.parent):
+        above += [parent for parent in inner.parents if parent.is_relative_to(source.parent)]
+    elif inner.name.startswith("images"):
+        above.append(inner.parent)
+    if inner.name.startswith("images_"):
+        shrunk = inner.name.removeprefix("images")
+    names = [f"{name}{shrunk}" for name in FOLDERS] + list(FOLDERS if shrunk else ())
+    return [folder / name for folder in above for name in names]

@@ -46,10 +46,11 @@ def check_resolution(source: Path, options: CaptureOptions) -> None:
 
 
 def usable_frames(
-    source: Path, frames: Sequence[PosedImage], options: CaptureOptions, notes: list[str]
+    source: Path, frames: Sequence[PosedImage], options: CaptureOptions, notes: list[str], names_masks: bool = False
 ) -> list[PosedImage]:
     """Return the frames whose images exist, if missing ones are skipped, with short names and the white of their masks.
 
+    names_masks: whether the capture says which masks there are, so that none are looked for.
     Raises DataError if none is left.
     """
     found = list(frames)
@@ -59,8 +60,8 @@ def usable_frames(
             raise DataError(f"{source}: none of its {len(lost)} images exists; the first is {found[0].image_path}")
         notes.append(f"{len(lost)} of its {len(found)} images do not exist and are skipped: {some(lost)}")
         found = [frame for frame in found if os.path.isfile(frame.image_path)]
-    if options.use_masks:
-        found = with_masks_beside(found, notes)
+    if options.use_masks and not names_masks:
+        found = with_masks_beside(source, found, notes)
     if options.use_masks and options.skip_missing:
         found = _with_their_masks(found, notes)
     return _short_names(with_mask_white(found, notes) if options.use_masks else found)

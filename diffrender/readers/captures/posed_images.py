@@ -191,7 +191,7 @@ def _load(frame: PosedImage, options: CaptureOptions) -> _Loaded:
     is_deep = has_high_bit_depth(frame.image_path) and frame.image_path.suffix.lower() not in LINEAR_SUFFIXES
     brightest, whitest = float(image.rgb.max()) if is_deep else None, None if mask is None else float(mask.max())
     if frame.mask_path is not None and mask is not None and image.alpha is None and not opaque:
-        replace_background(image.rgb, mask, options.background)
+        replace_background(image.rgb, mask, options.background, weights)
     rgb, background = image.rgb, torch.tensor(list(options.background), dtype=torch.float32)
     if mask is not None:
         rgb *= mask[..., None]  # the background is added when the image is small: both are linear

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -11,6 +12,8 @@ from diffrender.errors import DataError
 from diffrender.imaging.filters import resize_area
 from diffrender.readers.captures.resized import has_shape
 from diffrender.readers.images.masks import read_mask
+
+ROUNDING = 1e-6
 
 
 def read_mask_of_image(path: Path, height: int, width: int) -> tuple[Tensor, bool]:
@@ -28,5 +31,8 @@ def read_mask_of_image(path: Path, height: int, width: int) -> tuple[Tensor, boo
             " may have any size, but must have the shape of its image"
         )
     if mask.shape[0] >= height:
-        return resize_area(mask[None, :, :, None], height, width)[0, :, :, 0], True
-    return interpolate(mask[None, None], (height, width), mode="bilinear")[0, 0], True
+        sized = resize_area(mask[None, :, :, None], height, width)[0, :, :, 0]
+    else:
+        sized = interpolate(mask[None, None], (height, width), mode="bilinear")[0, 0]
+    # Rounding is neither a part of a pixel nor more than all of it.
+    return torch.where(sized > 1 - ROUNDING, 1.0, sized.where(sized > ROUNDING, 0.0)), True

@@ -91,7 +91,9 @@ def _frames(path: Path, content: Mapping[str, Any], options: CaptureOptions, not
     notes += note_rounding(matrices, "transform matrices")
     if "depth" in options.aovs:
         notes += _about_depths(content, posed)
-    return usable_frames(path, posed, options, notes)
+    # Also null: the capture is one without masks.
+    names_masks = any("mask_path" in frame for frame in frames)
+    return usable_frames(path, posed, options, notes, names_masks)
 
 
 def _about_depths(content: Mapping[str, Any], posed: Sequence[PosedImage]) -> list[str]:
