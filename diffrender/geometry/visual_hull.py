@@ -34,6 +34,8 @@ MOST_CELLS = 256
 # Of all that parts cover in all images, the share that another part must add to be kept; of the largest MOST_PARTS. It
 # is counted in squares, about SQUARES along an image.
 NEEDED, MOST_PARTS, SQUARES = 0.03, 20, 48
+# Or the share of its squares that it adds, and of images in which it does.
+APART = 0.5
 # A part that is shown by less than this share of the views that show another is there for want of views that deny it.
 JUDGED = 0.5
 
@@ -159,9 +161,13 @@ def _needed(vertices: Tensor, faces: Tensor, part: Tensor, volume: Tensor, field
             row[shown[shown >= 0]] = True
     covered, total = filled[0].clone(), int(filled.any(0).sum())
     while True:
-        more = (filled & ~covered).sum(1)
+        new = filled & ~covered
+        # Something apart from all others in most images, however small.
+        own, alone = (each.unflatten(1, (len(field), -1)).sum(2) for each in (filled, new))
+        is_apart = ((alone > APART * own).sum(1) > APART * len(field)) & ~keep[candidates]
+        more = new.sum(1) * (is_apart | (new.sum(1) > NEEDED * total))
         best = int(more.argmax())
-        if int(more[best]) <= NEEDED * total:
+        if int(more[best]) == 0:
             return keep
         keep[candidates[best]] = True
         covered |= filled[best]

@@ -15,7 +15,7 @@ REACH = 4
 FRACTIONAL = 0.5
 # Of linear colours: object and background that are nearer to each other do not tell how much there is of both.
 ALIKE = 0.03
-# Of a pixel that a mask without fractions counts as the object's, at least so much is the object's.
+# Of a pixel that a mask without fractions counts as the object's; with less of it, the mask is too wide there.
 LEAST = 0.4
 # Colours of an object that differ by less than this part of how far it is from the background are one.
 PLAIN = 0.5
@@ -58,7 +58,7 @@ def replace_background(rgb: Tensor, mask: Tensor, background: Sequence[float], k
         is_apart = (squared > ALIKE**2) & (
             (high - low).max(1, keepdims=True) < PLAIN * np.abs(apart).max(1, keepdims=True)
         )
-        coverage = np.where(is_apart, along.clip(LEAST, 1), 1)
+        coverage = np.where(is_apart & (along > LEAST), along.clip(LEAST, 1), 1)
         changed = pixels + (1 - coverage) * (np.asarray(background, np.float32) - behind)
     else:
         changed = (pixels - (1 - coverage) * behind) / coverage

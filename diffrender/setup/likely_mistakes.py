@@ -17,7 +17,7 @@ from diffrender.setup.mask_agreement import Agreement, share_of_outlines
 # Views on which mistakes are tried out.
 MOST_TRIED = 12
 # Another reading is right if this much of the outlines agrees, and what does not is this part of what did not.
-AGREED, PART_LEFT = 0.9, 0.3
+AGREED, PART_LEFT, GAINED = 0.9, 0.3, 0.01
 # Of those that are as good within this, the likelier one is named.
 AS_GOOD = 0.02
 # Sizes of images that intrinsics may be of, times the true one; other focal lengths, times those that are the best so
@@ -26,6 +26,8 @@ SIZE_FACTORS = (0.5, 2.0, 0.75, 4 / 3, 2 / 3, 1.5, 1 / 3, 3.0, 0.25, 4.0)
 FOCAL_STEPS = (0.5, 0.7, 0.85, 1.18, 1.4, 2.0), (0.84, 0.92, 1.09, 1.19), (0.97, 1.03)
 # Shares of outlines that are the same, and focal lengths that are no neighbours.
 SAME_SHARE, WIDEST = 0.004, 1.6
+# Sizes that are the same, and the share of views with masks at their border above which size is not tried.
+SAME_FACTOR, FEW_CUT_OFF = 0.01, 0.3
 # Principal points and focal lengths in pixels, of images of about SIDE pixels, that are the same.
 SAME_PX = 0.5
 # Masks that cover more of the images' border may mark the background.
@@ -55,7 +57,7 @@ class Tried(NamedTuple):
 
 
 def _outlines_are_explained(as_read: float, share: float) -> bool:
-    return share >= AGREED and 1 - share <= PART_LEFT * (1 - as_read)
+    return share >= AGREED and 1 - share <= PART_LEFT * (1 - as_read) and share > as_read + GAINED
 
 
 class Trial(NamedTuple):
@@ -100,7 +102,9 @@ def try_mistakes(views: Views, origin: tuple[float, float, float]) -> Trial:
     for tolerance in (0, 1) if len(some) > 4 else (0,):
         as_read = share_of_outlines(views.select(some), tolerance)
         tried = [(each, share_of_outlines(other, tolerance)) for each, other in changed]
-        trial = Trial(as_read, sort_tried([*tried, _best_focal(views.select(some), tolerance)]))
+        if not _are_cut_off(views):
+            tried.append(_best_focal(views.select(some), tolerance))
+        trial = Trial(as_read, sort_tried(tried))
         # If nearly all agree but for one view, it is that view that is wrong: any small change explains the rest.
         if tolerance == 0 or (as_read < AGREED and trial.found is not None):
             best = trial
@@ -132,7 +136,8 @@ def try_on_views(views: Views, agreement: Agreement, origin: tuple[float, float,
     sound = [view for view in range(len(views)) if view not in agreement.odd]
     beside = [sound[i] for i in evenly_spaced_indices(len(sound), BESIDE)]
     trials = {}
-    for view in agreement.odd[:MOST_ODD]:
+    # Of a mask that fills its picture, any change agrees as well.
+    for view in [view for view in agreement.odd if not bool(agreement.is_full[view])][:MOST_ODD]:
         own, others = views.select([view]), views.select(beside)
         mistakes = _mistakes_of_one(own, origin)
         for other in agreement.odd[:MOST_ODD]:
@@ -190,11 +195,12 @@ def _of_lenses(views: Views) -> list[Mistake]:
     for keys in (*([key] for key in unequal), *([unequal] if len(unequal) > 1 else [])):
         names = ", ".join(swapped[key] for key in keys)
         found.append(Mistake(f"{names} swapped", f"swap {names}", _swap(keys)))
-    central = float((size / (2 * cameras.center_px)).mean())
+    central = round(float((size / (2 * cameras.center_px)).mean()), 3)
+    factors = [central] + [factor for factor in SIZE_FACTORS if abs(factor / central - 1) > SAME_FACTOR]
+    # Where borders cut objects off, what lies beyond denies nothing: the larger the focal length, the less is denied.
+    factors = [] if _are_cut_off(views) else factors
     # Most principal points are near the middle.
-    off_middle = {
-        f: float((f * cameras.center_px / size - 0.5).abs().max()) for f in (round(central, 3), *SIZE_FACTORS)
-    }
+    off_middle = {f: float((f * cameras.center_px / size - 0.5).abs().max()) for f in factors}
     for factor in sorted(off_middle, key=off_middle.__getitem__):
         if abs(factor - 1) > SAME_PX / float(size.min()) and 0.05 < factor < 20:
             name = f"intrinsics of images {1 / factor:.3g} times as large"
@@ -202,6 +208,14 @@ def _of_lenses(views: Views) -> list[Mistake]:
     if float((cameras.center_px - size / 2).abs().max()) > SAME_PX:
         found.append(Mistake("principal point in the middle of the images", "set cx: w / 2, cy: h / 2", _with_middle))
     return found
+
+
+def _are_cut_off(views: Views) -> bool:
+    """Return whether many masks reach the borders of their pictures."""
+    if views.masks is None:
+        return False
+    at_border = ((views.masks >= 0.5) & views.borders(1, 1)).flatten(1).any(1)
+    return float(at_border.float().mean()) > FEW_CUT_OFF
 
 
 def _of_focal(factor: float) -> Mistake:

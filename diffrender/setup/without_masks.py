@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,6 +12,7 @@ from diffrender.config.options.meshes import FileMesh, StereoMesh, VisualHullMes
 from diffrender.config.schema import FitConfig
 from diffrender.errors import DataError
 from diffrender.geometry.primitives import Triangles
+from diffrender.imaging.color import srgb_from_linear
 from diffrender.readers.captures.picture_files import some
 from diffrender.scene.target_views import Views
 from diffrender.setup.backdrop import (
@@ -31,6 +33,8 @@ from diffrender.setup.swept_views import SweptViews, sweep_views
 # Masks leave out parts in this share of the pictures, their outlines agree by less than AGREEING, and with the parts by
 # CLEARLY more: then the parts belong to the object.
 OFTEN, AGREEING, CLEARLY = 0.25, 0.8, 0.2
+# Or with the parts they agree entirely, and without them not.
+SURE, LITTLE = 0.98, 0.015
 CUT_OFF = (
     "what is in the middle of its pictures is cut off by their borders (`targets: {find_masks: true}` gives it masks)"
 )
@@ -185,8 +189,10 @@ def _keyed(given: Found, key: tuple[float, float, float], has_background: bool, 
         masked, lost, others, cut = with_masks(even, backdrop, n_parts, is_inside=True)
         if lost:
             raise DataError(
-                f"no object is found before the colour [{', '.join(f'{value:g}' for value in key)}] of `targets.key` in"
-                f' {some(lost)}; colours are linear RGB, and hexadecimal ones ("#00b140") sRGB: correct it'
+                f"no object is found before the colour {_in_hex(key)} of `targets.key` in {some(lost)}: nothing differs"
+                " from it, or everything does; at the pictures' borders most is about"
+                f" {_in_hex(_usual_at_borders(each))};"
+                ' colours are linear RGB, and hexadecimal ones ("#00b140") sRGB'
             )
         views.append(without_surroundings(replace(masked, images=each.images), key, light, background))
         apart, cut_off = apart + others, cut_off + cut
@@ -213,7 +219,17 @@ def _parts_that_agree(views: Views, backdrop: Backdrop, n_parts: int | None, is_
     if all_parts.lost:
         return n_parts
     before, after = (measure_agreement(shrink_masks(each.views)).as_read for each in (some_parts, all_parts))
-    return None if before < AGREEING and after > before + CLEARLY else n_parts
+    is_clear = before < AGREEING and after > before + CLEARLY
+    return None if is_clear or (after > SURE and after > before + LITTLE) else n_parts
+
+
+def _in_hex(color: Sequence[float]) -> str:
+    encoded = srgb_from_linear(torch.tensor(color).clamp(0, 1))
+    return "#" + "".join(f"{round(255 * value):02x}" for value in encoded.tolist())
+
+
+def _usual_at_borders(views: Views) -> list[float]:
+    return views.images[views.borders(2, 2)].median(0).values.tolist()
 
 
 def _told_apart(names: list[str]) -> list[str]:

@@ -30,7 +30,7 @@ MISTAKES = {
     "scale": (planted.scale_positions, "other_units", "millimetres and metres"),
     "twice as large": (planted.double_intrinsics, "likely_mistake", "multiply them by 0.5"),
     "half as large": (planted.halve_intrinsics, "likely_mistake", "multiply them by 2"),
-    "cropped, three quarters": (planted.crop_and_shrink, "likely_mistake", "multiply them by 1.33"),
+    "extended, three quarters": (planted.extend_and_shrink, "likely_mistake", "multiply them by 1.33"),
     "focal length": (planted.shorten_focal, "likely_mistake", "focal lengths 0.57 times as large as true ones"),
     "full masks": (planted.fill_three_masks, "odd_views", "of its mask, which fills its picture, misses their hull"),
     "four views": (planted.keep_four, "few_viewpoints", "what is between their outlines is a guess"),

@@ -156,6 +156,11 @@ def test_components_that_masks_need_are_kept_unless_another_choice_is_made() -> 
         assert float(both.vertices[:, 0].max()) == pytest.approx(1.1, abs=0.05)
 
 
+def test_a_small_part_that_is_apart_in_most_images_is_kept() -> None:
+    views = views_of([((-0.5, 0.0, 0.0), 0.8), ((0.9, 0.5, 0.3), 0.1)], 24)
+    assert Topology(hull_of(views, PIXEL).faces).n_components == 2
+
+
 def test_parts_of_a_hull_that_are_only_not_denied_are_not_kept() -> None:
     """Two balls and few views in a plane: their cones meet at two more places."""
     views = views_of(

@@ -127,6 +127,14 @@ def test_a_mask_that_is_nowhere_white_takes_no_longer(monkeypatch: pytest.Monkey
     assert visited and max(visited) < 0.6 * int((mask > 0).sum())
 
 
+def test_a_mask_that_is_too_wide_is_no_reason_to_change_the_background() -> None:
+    rgb = over(disc(), RED, GREEN)
+    before = rgb.clone()
+    replace_background(rgb, (disc(radius=17.0) > 0.5).float(), (0.0, 0.0, 0.0))
+    beyond = disc(radius=15.0) == 0
+    assert torch.equal(rgb[beyond], before[beyond])
+
+
 def test_an_object_that_the_border_cuts_has_no_rim_there() -> None:
     mask = torch.ones(SIZE, SIZE)
     mask[:, 30:] = 0

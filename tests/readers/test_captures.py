@@ -89,7 +89,34 @@ def test_a_folder_of_masks_counts_where_the_capture_names_none(tmp_path: Path, n
     save(folder / "0.png", DISC)
     capture = read(tmp_path)
     assert capture.views.masks is None
-    assert f"masks in its folder {name} are not used: it has none of 1.jpg" in capture.notes
+    assert (
+        f"masks in its folder {name} are not used: it has none of 1.jpg; `missing: skip` leaves such images out"
+        in capture.notes
+    )
+    assert len(read(tmp_path, skip_missing=True).views) == 1
+
+
+def test_folders_of_masks_of_what_to_keep_are_not_of_an_object(tmp_path: Path) -> None:
+    """As nerfstudio and COLMAP have them: black where something moves."""
+    frames = []
+    for index in range(2):
+        save(tmp_path / "images" / f"{index}.png", flat((200, 100, 50)))
+        save(tmp_path / "masks" / f"{index}.png", 255 - DISC // 255 * (index + 254))
+        frames.append({"file_path": f"images/{index}.png", "transform_matrix": AT_Z5})
+    (tmp_path / "transforms.json").write_text(json.dumps({"fl_x": 10.0, "frames": frames}))
+    capture = read(tmp_path)
+    assert capture.views.masks is None
+    assert any(
+        "white almost everywhere, as of what to keep; what to leave out is white" in note for note in capture.notes
+    )
+
+
+def test_names_of_folders_and_files_of_masks_differ(tmp_path: Path) -> None:
+    save(tmp_path / "images" / "0.JPG", flat((200, 100, 50)))
+    save(tmp_path / "Masks" / "0_mask.png", DISC)
+    frame = {"file_path": "images/0.JPG", "transform_matrix": AT_Z5}
+    (tmp_path / "transforms.json").write_text(json.dumps({"fl_x": 10.0, "frames": [frame]}))
+    assert read(tmp_path).views.masks is not None
 
 
 def test_folders_of_masks_are_those_of_the_capture_and_what_was_not_used_stays_so(tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ def test_masks_from_gray_colour_and_transparency(tmp_path):
     wanted = torch.from_numpy(gray / 255).float()
     torch.testing.assert_close(read_mask(save(tmp_path / "l.png", gray)), wanted)
     torch.testing.assert_close(read_mask(save(tmp_path / "rgb.png", np.dstack([gray] * 3))), wanted)
+    torch.testing.assert_close(read_mask(save(tmp_path / "red.png", np.dstack([gray, 0 * gray, 0 * gray]))), wanted)
     white = np.full((2, 2, 3), 255, np.uint8)
     torch.testing.assert_close(read_mask(save(tmp_path / "rgba.png", np.dstack([white, gray]))), wanted)
     # A transparency that is the same everywhere says nothing: then the picture itself counts.

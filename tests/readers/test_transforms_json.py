@@ -235,7 +235,7 @@ def test_bad_images_and_masks_are_listed_all_at_once(tmp_path):
     (folder / "images" / "0.png").unlink()
     save(folder / "masks" / "1.png", DISC[:, :4])
     text = fails(folder, "2 problems", "frame 0 (images/0.png)", "does not exist", "frame 1 (images/1.png)")
-    assert "1.png: is 4 x 6 (width x height), but its image is 8 x 6" in text
+    assert "1.png: the mask is 4 x 6 (width x height), but its image is 8 x 6" in text
 
 
 def test_orthographic_cameras(tmp_path):
@@ -251,7 +251,7 @@ def test_what_is_wrong_with_a_file_of_each_frame_is_one_line(tmp_path):
     folder = capture(tmp_path)
     for name in "01":
         save(folder / "masks" / f"{name}.png", DISC[:, :4])
-    text = fails(folder, "all 2 frames: is 4 x 6 (width x height), but its image is 8 x 6")
+    text = fails(folder, "all 2 frames: the mask is 4 x 6 (width x height), but its image is 8 x 6")
     assert "\n" not in text and f"(the first: {folder / 'masks' / '0.png'})" in text
 
 

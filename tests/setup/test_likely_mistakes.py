@@ -13,7 +13,14 @@ from diffrender.setup.likely_mistakes import Trial, Tried, try_mistakes
 
 @pytest.mark.parametrize(
     ("as_read", "share", "is_found"),
-    [(0.2, 0.97, True), (0.8, 0.99, True), (0.0, 0.8, False), (0.85, 0.92, False), (0.88, 0.88, False)],
+    [
+        (0.2, 0.97, True),
+        (0.8, 0.99, True),
+        (0.0, 0.8, False),
+        (0.85, 0.92, False),
+        (0.88, 0.88, False),
+        (1.0, 1.0, False),
+    ],
 )
 def test_a_mistake_is_found_if_undoing_it_leaves_little_that_disagrees(
     as_read: float, share: float, is_found: bool

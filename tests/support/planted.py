@@ -164,10 +164,10 @@ def fill_three_masks(c: Capture) -> None:
     c.pictures[[2, 5, 8], ..., 3] = 255
 
 
-def crop_and_shrink(c: Capture) -> None:
-    """Move the principal point aside, as a crop does, with intrinsics of images three quarters as large."""
-    c.pictures = c.pictures[:, SIZE // 8 :]
-    c.intrinsics |= {"h": SIZE - SIZE // 8, "cy": SIZE / 2 - SIZE // 8}
+def extend_and_shrink(c: Capture) -> None:
+    """Add rows below, so that the principal point is above the middle; intrinsics of images three quarters as large."""
+    c.pictures = np.pad(c.pictures, ((0, 0), (0, SIZE // 4), (0, 0), (0, 0)))
+    c.intrinsics |= {"h": SIZE + SIZE // 4}
     c.scale_intrinsics(0.75)
 
 

@@ -41,6 +41,8 @@ HIGH_RATE = 4.0
 RISING = 1.1
 # Share of the start's data terms that is left, if a regulariser outweighs them.
 LITTLE_FITTED = 0.5
+# With such scores inside the masks, nothing is hardly fitted.
+FITTED_DB, FITTED_IOU = 30.0, 0.97
 MOST_NAMED = 4
 
 
@@ -221,6 +223,9 @@ def find_dominant_regularizer(course: Course) -> Reason | None:
     tail = data[-max(1, len(data) // 10) :]
     mean = float(torch.tensor(tail).mean())
     if not rest or sum(rest.values()) < mean or mean < LITTLE_FITTED * data[0]:
+        return None
+    scores = course.end.main
+    if scores["psnr_masked_db"] > FITTED_DB and scores["mask_iou"] > FITTED_IOU:
         return None
     name = max(rest, key=lambda each: rest[each])
     return Reason(

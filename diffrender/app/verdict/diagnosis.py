@@ -15,7 +15,7 @@ from diffrender.setup.likely_mistakes import Trial, try_mistakes, try_on_views
 from diffrender.setup.mask_agreement import SIDE, Agreement, measure_agreement, shrink_masks
 
 # Shares of outlines. Real captures whose masks were found by a threshold have 0.97.
-SOUND, HOPELESS, CLEARLY = 0.9, 0.5, 0.03
+SOUND, SURE, HOPELESS, CLEARLY = 0.9, 0.97, 0.5, 0.03
 MOST_NAMED = 4
 
 
@@ -85,7 +85,9 @@ def diagnose(views: Views, origin: tuple[float, float, float]) -> Diagnosis | No
     small = shrink_masks(views.to("cpu"))
     agreement = measure_agreement(small)
     shifts = measure_camera_errors(small)
-    trial = None if agreement.as_read >= SOUND else try_mistakes(small, origin)
+    # Where a few views are odd, all may share a mistake that these show best.
+    is_sound = agreement.as_read >= (SURE if agreement.has_exceptions else SOUND)
+    trial = None if is_sound else try_mistakes(small, origin)
     if agreement.has_exceptions and agreement.without_odd >= SOUND:
         found = None if trial is None else trial.found
         if found is None or found.share < agreement.without_odd + CLEARLY:

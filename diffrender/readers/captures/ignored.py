@@ -22,7 +22,7 @@ def read_weights(paths: Sequence[Path], height: int, width: int) -> Tensor | Non
     """
     weights = None
     for path in paths:
-        ignored, _ = read_mask_of_image(path, height, width)
+        ignored, _ = read_mask_of_image(path, height, width, "the picture of what to ignore")
         if 0 < float(ignored.max()) * 255 < 1.001:
             raise DataError(f"{path}: holds 0 and 1 of 255 only; what to ignore must be white: multiply it by 255")
         weights = 1 - ignored if weights is None else weights * (1 - ignored)

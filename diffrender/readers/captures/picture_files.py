@@ -49,8 +49,11 @@ class PictureFolder:
         return next((file for file in found if file is not None), None)
 
     def find_companion(self, name: str) -> Path | None:
-        """Return the picture that goes with the image `name`: <name>.<suffix>, <name> or <stem>.<suffix>."""
-        return self.find_picture(name) or self.find(name) or self.find_picture(os.path.splitext(name)[0])
+        """Return the picture that goes with the image `name`: <name>.<suffix>, <name>, <stem>[_mask].<suffix>."""
+        stem = os.path.splitext(name)[0]
+        return (
+            self.find_picture(name) or self.find(name) or self.find_picture(stem) or self.find_picture(f"{stem}_mask")
+        )
 
     def _in(self, folders: list[str], last: str) -> Path | None:
         place: Path | None = self.path

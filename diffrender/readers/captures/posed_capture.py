@@ -61,7 +61,7 @@ def usable_frames(
         notes.append(f"{len(lost)} of its {len(found)} images do not exist and are skipped: {some(lost)}")
         found = [frame for frame in found if os.path.isfile(frame.image_path)]
     if options.use_masks and not names_masks:
-        found = with_masks_beside(source, found, notes)
+        found = with_masks_beside(source, found, options.skip_missing, notes)
     if options.use_masks and options.skip_missing:
         found = _with_their_masks(found, notes)
     return _short_names(with_mask_white(found, notes) if options.use_masks else found)

@@ -16,10 +16,10 @@ from diffrender.readers.images.masks import read_mask
 ROUNDING = 1e-6
 
 
-def read_mask_of_image(path: Path, height: int, width: int) -> tuple[Tensor, bool]:
+def read_mask_of_image(path: Path, height: int, width: int, what: str = "the mask") -> tuple[Tensor, bool]:
     """Read a mask file, [height, width] as `read_mask` has it; and whether it had another size and was resampled.
 
-    Raises DataError for one of another shape than its image, of height x width pixels.
+    what: it is called, in messages. Raises DataError for one of another shape than its image, of height x width pixels.
     """
     mask = read_mask(path)
     if mask.shape == (height, width):
@@ -27,8 +27,8 @@ def read_mask_of_image(path: Path, height: int, width: int) -> tuple[Tensor, boo
     sizes = (mask.shape[1], mask.shape[0]), (width, height)
     if not has_shape(*min(sizes), *max(sizes)):
         raise DataError(
-            f"{path}: is {mask.shape[1]} x {mask.shape[0]} (width x height), but its image is {width} x {height}; it"
-            " may have any size, but must have the shape of its image"
+            f"{path}: {what} is {mask.shape[1]} x {mask.shape[0]} (width x height), but its image is {width} x"
+            f" {height}; it may have any size, but must have the shape of its image"
         )
     if mask.shape[0] >= height:
         sized = resize_area(mask[None, :, :, None], height, width)[0, :, :, 0]

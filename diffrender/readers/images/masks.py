@@ -16,7 +16,7 @@ from diffrender.readers.images.image import existing_file, has_alpha, open_pictu
 def read_mask(path: str | Path) -> Tensor:
     """Read a mask file, [H, W] float32 in 0..1: black is 0 and white is 1.
 
-    The mask is the file's transparency, unless it is 1 everywhere; else the brightness of its colours.
+    The mask is the file's transparency, unless it is 1 everywhere; else the largest channel of its colours.
     Raises DataError as `read_image` does.
     """
     path = existing_file(Path(path))
@@ -27,7 +27,8 @@ def read_mask(path: str | Path) -> Tensor:
         alpha = np.asarray(picture.convert("RGBA"))[:, :, 3]
         if alpha.min() < 255:
             return torch.from_numpy(alpha.astype(np.float32) / 255)
-    gray = np.asarray(picture.convert("RGB").convert("L"))
+    # Of red or green masks too.
+    gray = np.asarray(picture.convert("RGB")).max(2)
     return torch.from_numpy(gray.astype(np.float32) / 255)
 
 
