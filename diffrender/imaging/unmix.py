@@ -29,7 +29,8 @@ def replace_background(rgb: Tensor, mask: Tensor, background: Sequence[float], k
     object alone, as far as that is among those beside it. Where a mask without fractions is 1, coverage follows from
     the colours on both sides, and the rest becomes `background`, linear RGB; where that is what was there already,
     nothing changes. Nothing changes either where no background is seen nearby, or a mask without fractions has an
-    object of more colours than tell it from the background.
+    object of more colours than tell it from the background, or if fractions do not tell the mixture: where colours are
+    those of the object already.
     known: [H, W] how much of each pixel is known, None: all; others are neither looked at nor changed.
     """
     covered = (mask > NOTHING).numpy()
@@ -51,16 +52,20 @@ def replace_background(rgb: Tensor, mask: Tensor, background: Sequence[float], k
     behind, has_behind, _, _ = _seen_beside(colors, outside, y, x)
     front, has_front, low, high = _seen_beside(colors, inside, y, x)
     coverage, pixels = share[y, x, None], colors[y, x]
+    apart = front - behind
+    squared = (apart * apart).sum(1, keepdims=True)
+    along = ((pixels - behind) * apart).sum(1, keepdims=True) / np.maximum(squared, 1e-12)
+    is_apart = squared > ALIKE**2
     if is_sharp:
-        apart = front - behind
-        squared = (apart * apart).sum(1, keepdims=True)
-        along = ((pixels - behind) * apart).sum(1, keepdims=True) / np.maximum(squared, 1e-12)
-        is_apart = (squared > ALIKE**2) & (
-            (high - low).max(1, keepdims=True) < PLAIN * np.abs(apart).max(1, keepdims=True)
-        )
-        coverage = np.where(is_apart & (along > LEAST), along.clip(LEAST, 1), 1)
+        is_plain = (high - low).max(1, keepdims=True) < PLAIN * np.abs(apart).max(1, keepdims=True)
+        coverage = np.where(is_apart & is_plain & (along > LEAST), along.clip(LEAST, 1), 1)
         changed = pixels + (1 - coverage) * (np.asarray(background, np.float32) - behind)
     else:
+        # Some programs write the object's colours alone, and some masks are softer than outlines.
+        is_told = is_apart[:, 0] & has_behind & has_front
+        found, stated = along[is_told], coverage[is_told]
+        if not len(found) or np.median(np.abs(found - stated)) > np.median(np.abs(found - 1)):
+            return
         changed = (pixels - (1 - coverage) * behind) / coverage
         margin = high - low + ALIKE
         changed = changed.clip(low - margin, high + margin)

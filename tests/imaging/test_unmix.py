@@ -41,6 +41,16 @@ def test_where_coverage_is_known_the_objects_own_colours_are_left(softness: floa
     torch.testing.assert_close(rgb[mask == 0], GREEN.expand(int((mask == 0).sum()), 3))
 
 
+def test_pictures_of_the_objects_colours_alone_stay() -> None:
+    """As written from pictures with transparency: colours up to the rim, black beyond."""
+    mask = disc(2.0)
+    rgb = ramp().clone()
+    rgb[mask == 0] = 0
+    before = rgb.clone()
+    replace_background(rgb, mask, (0.0, 0.0, 0.0))
+    assert torch.equal(rgb, before)
+
+
 def test_of_an_uneven_background_what_is_beside_the_pixel_counts() -> None:
     mask, behind = disc(), GREEN * torch.linspace(0.5, 1, SIZE)[:, None, None]
     rgb = over(mask, RED, behind)
