@@ -76,8 +76,6 @@ def _with_files(
         left_over = views.cameras.projection.parameter_names()
         frame = {key: value for key, value in frame.items() if key not in left_over}
     paths = {"file_path": files.image, "mask_path": files.mask, "ignore_path": files.ignore}
-    if views.masks is None:
-        paths["mask_path"] = None
     paths |= {f"{name}_path": path for name, path in files.aovs.items()}
     if files.depth_unit != 1:
         if files.aovs["depth"].suffix.lower() == ".npy":
@@ -85,10 +83,10 @@ def _with_files(
             paths["depth_file_path"] = paths.pop("depth_path")
         else:
             scaled["integer_depth_scale"] = files.depth_unit
-    named = {key: _relative(path, folder) for key, path in paths.items() if path is not None}
-    # A folder of masks that is beside the photographs was not used.
-    unmasked = {"mask_path": None} if views.masks is None else {}
-    return {**frame, **scaled, "w": files.width, "h": files.height, **unmasked, **named}
+    named: dict[str, str | None] = {key: _relative(path, folder) for key, path in paths.items() if path is not None}
+    if views.masks is None:
+        named["mask_path"] = None  # also that a folder of masks beside the photographs was not used
+    return {**frame, **scaled, "w": files.width, "h": files.height, **named}
 
 
 def _write_mask(folder: Path, frame: dict[str, Any], files: ViewFiles, views: Views, index: int) -> str:

@@ -115,6 +115,18 @@ def test_a_mask_that_was_found_is_written_as_the_photograph_shows_it(model: str,
     assert float((again.views.masks - masks).abs().mean()) < 2e-3
 
 
+def test_held_out_views_in_which_no_mask_was_found_have_none(tmp_path: Path) -> None:
+    views = photographed(tmp_path / "given", "OPENCV")
+    (tmp_path / "given" / "b.png").write_bytes((tmp_path / "given" / "a.png").read_bytes())
+    assert views.files is not None and views.files[0] is not None
+    other = replace(views, files=(replace(views.files[0], image=tmp_path / "given" / "b.png"),), names=("b",))
+    found = replace(views, masks=(torch.arange(200) < 90).float().expand(1, 150, 200))
+    write_capture(tmp_path / "written", found, other, has_found_masks=True)
+    again = read(tmp_path / "written", resolution=200)
+    assert again.views.masks is not None and again.read_heldout is not None
+    assert again.read_heldout()[0].masks is None
+
+
 def test_a_lens_that_its_kind_cannot_be_has_its_picture_written(tmp_path: Path) -> None:
     views = photographed(tmp_path / "given", "FOV")
     bent = RadialTangential(*(torch.full((1,), value) for value in (0.0, 0.0, 0.05, 0.0)))
