@@ -23,6 +23,10 @@ def test_paths_from_windows_and_a_byte_order_mark(tmp_path):
 def test_numbers_that_are_null_and_names_of_another_case(tmp_path):
     folder = capture(tmp_path, {0: {"file_path": "images/0.PNG"}, 1: {"k3": None, "fl_y": None}})
     assert len(read(folder)) == 2
+    fails(capture(tmp_path, fl_x=None, fl_y=None), "no focal length; give fl_x (pixels) or camera_angle_x")
+    content = json.loads((tmp_path / "transforms.json").read_text())
+    (tmp_path / "transforms.json").write_text(json.dumps(content | {"fl_x": None, "fl_y": None}))
+    fails(tmp_path, "no focal length; give fl_x (pixels) or camera_angle_x")
 
 
 def turned(degrees, digits):

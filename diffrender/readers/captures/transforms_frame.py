@@ -41,7 +41,9 @@ def posed_image(
     place = f"frame {index} ({file_path})"
     own: list[str] = []
     # A frame's own value comes before the one for all frames.
-    lens = {**{key: value for key, value in content.items() if key != "frames"}, **frame}
+    common = {key: value for key, value in content.items() if key != "frames"}
+    lens = common | {key: value for key, value in frame.items() if value is not None}
+    lens = {key: value for key, value in lens.items() if value is not None}
     intrinsics = intrinsics_of(lens, own)
     width, height = size_of(lens, "w", own), size_of(lens, "h", own)
     cam_from_world = _cam_from_world(frame.get("transform_matrix"), own)

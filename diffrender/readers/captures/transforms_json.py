@@ -98,11 +98,13 @@ def _frames(path: Path, content: Mapping[str, Any], options: CaptureOptions, not
 
 def _about_depths(content: Mapping[str, Any], posed: Sequence[PosedImage]) -> list[str]:
     """Return notes on units of depth that the file does not state."""
-    of_nerfstudio = [frame.get("depth_path") is None and NERFSTUDIO_DEPTH in frame for frame in content["frames"]]
+    of_nerfstudio = [
+        frame.get("depth_path") is None and frame.get(NERFSTUDIO_DEPTH) is not None for frame in content["frames"]
+    ]
     if any(of_nerfstudio):
         return ["its depth_file_path are in thousandths of the world's unit, as nerfstudio has them"]
     pictures = [frame for frame in posed if "depth" in frame.aov_paths and is_depth_picture(frame.aov_paths["depth"])]
-    if not pictures or any(NGP_DEPTH_UNIT in frame for frame in (content, *content["frames"])):
+    if not pictures or any(frame.get(NGP_DEPTH_UNIT) is not None for frame in (content, *content["frames"])):
         return []
     count = f"its {len(pictures)} pictures of depth"
     return [f"{count} are taken in whole units of the world; if they are not, state {NGP_DEPTH_UNIT}"]
