@@ -41,7 +41,7 @@ SHAPE_SIDE = 200
 # The part of the steps in which images are small and meshes are remeshed.
 SMALL_UNTIL = 0.8
 # Where the first images are a quarter as large, or less, steps at full size take four times as long: 50 of 400 give
-# what 80 do (photographs of 640 pixels: 25.8 dB in 50 s for 58), 40 leave textures unfinished.
+# what 80 do (photographs of 640 pixels: 27.1 dB in 50 s), 40 leave textures unfinished.
 LARGE_FROM = 0.875
 # Where the first images are as small as this, vertices hold their colours until remeshing ends, in half the time of a
 # texture: photographs of 640 pixels took 172 for 258 s and lost .1 dB. At 400 and 200 pixels a third to a sixth was

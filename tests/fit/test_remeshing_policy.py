@@ -43,6 +43,9 @@ def test_target_lengths():
     assert remeshing.next_lengths(*bounds, 0.25).tolist() == pytest.approx([0.1, 0.02**0.5])
     assert remeshing.next_lengths(*bounds, 0.5).tolist() == pytest.approx([0.1, 0.1])
     assert remeshing.next_lengths(*bounds, 0.9).tolist() == pytest.approx([0.1, 0.1])
+    assert remeshing.next_lengths(*bounds, 0.0, 1.5).tolist() == pytest.approx([0.15, 0.2])
+    assert remeshing.next_lengths(*bounds, 0.9, 1.5).tolist() == pytest.approx([0.15, 0.15])
+    assert remeshing.next_lengths(*bounds, 0.0, 4.0).tolist() == pytest.approx([0.2, 0.2])
 
 
 @pytest.mark.parametrize("most_faces", [100, 200, 1001])

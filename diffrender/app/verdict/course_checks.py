@@ -125,16 +125,20 @@ def find_unfinished_descent(course: Course) -> Reason | None:
     objectives, setup = course.result.objectives, course.case.setup
     if course.result.stop_reason != "finished" or len(objectives) < 3 or setup.optimizer.converged:
         return None
-    before, last = objectives[-2][1], objectives[-1][1]
+    (done, before), last = objectives[-2], objectives[-1][1]
+    # Full-size images, and the textures that begin with them, gain much in their first steps.
+    full_size, steps = setup.settings.resolution.until, setup.settings.steps
+    if full_size > 1 and 2 * done < full_size + steps and steps >= FEWEST_STEPS:
+        return None
     gain = objectives[0][1] - last
     is_falling = before - last > STILL_FALLING * gain > 0 and before - last > STILL_FALLING_OF_REST * last
-    is_short = setup.settings.steps < FEWEST_STEPS and last < before
+    is_short = steps < FEWEST_STEPS and last < before
     if not (is_falling or is_short):
         return None
     return Reason(
         "too_few_steps",
-        f"The objective was still falling at the end: {before:.3g}, then {last:.3g} at step {setup.settings.steps:,}",
-        f"Set optimize.steps: {max(100, 3 * setup.settings.steps)}",
+        f"The objective was still falling at the end: {before:.3g}, then {last:.3g} at step {steps:,}",
+        f"Set optimize.steps: {max(100, 3 * steps)}",
     )
 
 

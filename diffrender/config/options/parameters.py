@@ -74,7 +74,9 @@ class RemeshScheduleOptions(Strict, shorthands={str: "when", list: "when"}):
     start: int = option(0, "continuous only: first step", ge=0)
     stop: PositiveInt | None = option(None, "continuous only: last step (exclusive)")
     shortest: PositiveFloat | None = option(
-        None, f"target edge length, in object units; if omitted: {defaults.SHORTEST_PX:g} pixels"
+        None,
+        f"target edge length, in object units; if omitted: {defaults.SHORTEST_PX:g} pixels; longer by as much as"
+        " `resolution` makes pixels wider",
     )
     longest: PositiveFloat | None = option(
         None, f"target edge length, in object units; if omitted: {defaults.LONGEST:g} radii of the region"

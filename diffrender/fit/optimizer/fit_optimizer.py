@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import ConfigError, FitError
+from diffrender.fit.batch_targets import ResolutionSchedule
 from diffrender.fit.model import SceneModel
 from diffrender.fit.optimizer.adam import ADAM_VARIANTS, AdamSettings, AdamState, adam_step
 from diffrender.fit.optimizer.schedules import Constant, Schedule
@@ -86,6 +87,7 @@ class FitOptimizer:
     settings: by path, exactly the model's learned paths.
     steps: the length of the fit, which schedules refer to.
     remeshing: by path of an object's vertices, how its mesh is remeshed during the fit (fit.remeshing.surgery).
+    resolution: the size of the images over the steps, which target edge lengths follow.
 
     moments, variants: Adam's moments, and the variant of Adam (ADAM_VARIANTS), by canonical path.
     target_lengths: of the edges of each remeshed object, by path of its vertices.
@@ -102,8 +104,10 @@ class FitOptimizer:
         settings: Mapping[str, ParamSettings],
         steps: int,
         remeshing: Mapping[str, Remeshing] | None = None,
+        resolution: ResolutionSchedule | None = None,
     ) -> None:
         self._model = model
+        self._resolution = resolution or ResolutionSchedule()
         settings = _by_latent(model, settings)
         policies = _by_latent(model, remeshing or {})
         _check_settings(settings, list(model.latents), steps)
@@ -158,7 +162,11 @@ class FitOptimizer:
                     with torch.no_grad():
                         latent.lerp_(self._starts[path], min(settings.lr * own.pull, 1.0))
             else:
-                now = StepProgress((self._step + 1) / self.steps, own.factor_at(self._step, self.steps))
+                now = StepProgress(
+                    (self._step + 1) / self.steps,
+                    own.factor_at(self._step, self.steps),
+                    1 / self._resolution.at(self._step),
+                )
                 vertices.move(self._model.parametrization(path), self._mesh(path), latent, moments, settings, now)
 
     def geometry(self) -> dict[str, int]:

@@ -22,10 +22,12 @@ class StepProgress:
 
     progress: 0..1 of the steps of the fit.
     lr_factor: the factor of the learning rate, by its schedule.
+    pixel: the width of its images' pixels, in that of full-size images.
     """
 
     progress: float
     lr_factor: float
+    pixel: float
 
 
 class VertexOptimizer:
@@ -76,7 +78,7 @@ class VertexOptimizer:
         if guarded.latent is not proposed or targets is not None:
             latent.copy_(guarded.latent)
         if targets is not None:
-            targets.adapt(guarded.vertices - before, now.lr_factor, now.progress)
+            targets.adapt(guarded.vertices - before, now.lr_factor, now.progress, now.pixel)
 
 
 def _pull_to_neighbours(vertices: Tensor, topology: Topology) -> Tensor:
