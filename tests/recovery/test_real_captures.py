@@ -16,7 +16,7 @@ DATA = Path(__file__).parents[3] / "shared" / "data"
     [
         # .984 and 26.6 dB here, 26.4 dB.
         ("middlebury_dino_sparse_ring", 320, {"mask_iou": 0.983, "psnr_masked_db": 26.0}),
-        # Where first images are a quarter as large: .984 and 27.1 dB; with colours of vertices 25.6 dB in the same time.
+        # First images a quarter as large: .984 and 27.1 dB; with colours of vertices 25.6 dB in the same time.
         ("middlebury_dino_sparse_ring", 640, {"mask_iou": 0.981, "psnr_masked_db": 26.5}),
         ("nerf_synthetic_lego", 400, {"psnr_db": 25.0}),
     ],
