@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
+from torch import Tensor
 
 from diffrender.errors import ShapeError
 from diffrender.imaging.color import srgb_from_linear
-from diffrender.imaging.metrics import MOST_DB, has_ssim, mask_iou, psnr_db, ssim
+from diffrender.imaging.metrics import MOST_DB, has_ssim, mask_iou, mean_ssim, psnr_db, ssim_map
 from diffrender.render.render import RenderViews
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
@@ -30,6 +31,8 @@ class ViewScores:
     ssim: structural similarity of the whole image; NaN if no window of 11 x 11 pixels is known.
     ssim_masked: of the windows about pixels where the target mask is above 0.5; NaN if there are none.
     known: the share of the image that is known, and so scored.
+    brightness, target_brightness: mean linear values of the covered pixels, and of the target inside its mask (of all
+        pixels without one); 0 if there are none.
     """
 
     name: str
@@ -39,6 +42,8 @@ class ViewScores:
     ssim: float
     ssim_masked: float
     known: float
+    brightness: float
+    target_brightness: float
 
 
 def evaluate_views(scene: Scene, views: Views, render_views: RenderViews) -> dict[str, float]:
@@ -63,9 +68,13 @@ def score_views(scene: Scene, views: Views, render_views: RenderViews) -> list[V
         whole = psnr_db(rendered, target, part.weights).clamp_max(MOST_DB)
         inside, overlap, similar, similar_inside = (torch.full_like(whole, math.nan) for _ in range(4))
         known = torch.ones_like(whole) if part.weights is None else part.weights.mean((1, 2))
+        weights = torch.ones_like(rgba[..., 3]) if part.weights is None else part.weights
+        brightness = _mean(rgba[..., :3], weights * (rgba[..., 3] > 0.5))
+        target_brightness = _mean(part.images, weights if part.masks is None else weights * (part.masks > 0.5))
         is_large = has_ssim(part.cameras.height, part.cameras.width)
         if is_large:
-            similar = ssim(rendered, target, part.weights)
+            similarity = ssim_map(rendered, target, part.weights)
+            similar = mean_ssim(similarity)
         if part.masks is not None:
             is_object = part.masks > 0.5
             counted = is_object.to(rendered.dtype)
@@ -73,10 +82,15 @@ def score_views(scene: Scene, views: Views, render_views: RenderViews) -> list[V
             inside = psnr_db(rendered, target, counted).clamp_max(MOST_DB)
             overlap = mask_iou(rgba[..., 3], part.masks, weight=part.weights)
             if is_large:
-                similar_inside = ssim(rendered, target, part.weights, is_object)
-        columns = (column.tolist() for column in (whole, inside, overlap, similar, similar_inside, known))
+                similar_inside = mean_ssim(similarity, is_object)
+        means = whole, inside, overlap, similar, similar_inside, known, brightness, target_brightness
+        columns = (column.tolist() for column in means)
         scores += [ViewScores(*row) for row in zip(part.names, *columns, strict=True)]
     return scores
+
+
+def _mean(images: Tensor, weight: Tensor) -> Tensor:
+    return torch.where(weight > 0, images.mean(-1) * weight, 0).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1)
 
 
 def mean_scores(scores: Sequence[ViewScores]) -> dict[str, float]:

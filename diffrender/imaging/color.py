@@ -36,8 +36,9 @@ class _SrgbFromLinear(torch.autograd.Function):
     @staticmethod
     def forward(linear: Tensor) -> Tensor:
         # exp(log) instead of **: torch's power rounds differently at the end of each thread's part of a tensor.
-        power = ENCODED_SCALE * (EXPONENT * linear.clamp_min(LINEAR_THRESHOLD).log()).exp() - ENCODED_OFFSET
-        return torch.where(linear <= LINEAR_THRESHOLD, LINEAR_SLOPE * linear, power)
+        # In place, and the lesser of the two pieces: half the time of as many new tensors.
+        power = linear.clamp_min(LINEAR_THRESHOLD).log_().mul_(EXPONENT).exp_().mul_(ENCODED_SCALE).sub_(ENCODED_OFFSET)
+        return torch.minimum(power, LINEAR_SLOPE * linear)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:

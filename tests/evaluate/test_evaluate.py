@@ -38,6 +38,7 @@ def test_equal_images_have_the_largest_finite_psnr():
     scene, cameras = blob_scene(), blob_cameras(5, 24, 24)
     scores = evaluate_views(scene, blob_views(scene, cameras), render_blob)
     assert scores.pop("known") == 1
+    assert scores.pop("brightness") == pytest.approx(scores.pop("target_brightness")) and len(scores) == 5
     assert scores == {"psnr_db": 99.0, "psnr_masked_db": 99.0, "mask_iou": 1.0, "ssim": 1.0, "ssim_masked": 1.0}
 
 
@@ -129,7 +130,7 @@ def test_each_view_has_its_own_scores():
 
 def test_the_worst_view_is_first_and_a_mean_does_not_hide_nan():
     psnr_db = {"a": 30.0, "b": math.nan, "c": 20.0}
-    scores = [ViewScores(name, value, 1.0, 1.0, 1.0, 1.0, 1.0) for name, value in psnr_db.items()]
+    scores = [ViewScores(name, value, *[1.0] * 7) for name, value in psnr_db.items()]
     assert [view.name for view in sort_worst_first(scores)] == ["b", "c", "a"]
     assert math.isnan(mean_scores(scores)["psnr_db"])
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from support.shapes import bumpy, placed, scene_of
 
-from diffrender.app.verdict.evidence import Case, _score_views
+from diffrender.app.verdict.evidence import Case
 from diffrender.app.verdict.target_checks import (
     TARGET_CHECKS,
     find_black_images,
@@ -23,6 +23,7 @@ from diffrender.app.verdict.target_checks import (
 from diffrender.app.verdict.value_checks import find_runaway_exposures
 from diffrender.config.load import parse_config
 from diffrender.evaluate.exposure import EXPOSURE
+from diffrender.evaluate.views import score_views
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.materials import Lambert, Unlit
@@ -72,9 +73,7 @@ CONCLUSIONS: dict[str, Callable[[Views], Any]] = {
     "the box": lambda views: [end.tolist() for end in box_of_views(views)],
     "the defaults": lambda views: choose_defaults(CONFIG, views).reasons,
     "the radius": lambda views: Case.mask_radius_px.func(SimpleNamespace(views=views)),
-    "the scores": lambda views: [
-        each.tolist() for each in astuple(_score_views(case_of(views).setup, SCENE, views.cameras))[1:]
-    ],
+    "the scores": lambda views: [astuple(each) for each in score_views(SCENE, views, render)],
     "the checks of the targets": lambda views: [check(case_of(views)) for check in TARGET_CHECKS[:-3]],
     "the spread of the exposures": runaway,
 }

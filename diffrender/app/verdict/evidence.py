@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,32 +14,24 @@ from torch import Tensor
 from diffrender.app.evaluation import Evaluation
 from diffrender.app.verdict.diagnosis import Diagnosis, diagnose
 from diffrender.evaluate.geometry import triangles_w
-from diffrender.evaluate.views import CHUNK
 from diffrender.fit.loop import FitResult
 from diffrender.fit.objective import Loss
 from diffrender.geometry.primitives import Triangles
-from diffrender.imaging.color import srgb_from_linear
-from diffrender.imaging.metrics import mask_iou, psnr_db
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.quantity_kinds import CAMERA_POSES, POSE, SCALE, VERTICES
 from diffrender.scene.scene import Scene
-from diffrender.scene.target_views import Views, evenly_spaced_indices
+from diffrender.scene.target_views import Views
 from diffrender.setup.fit_setup import FitSetup
 from diffrender.setup.region import Region, region_of_views
 
-# Views that are scored one by one: all of most captures.
-MOST_VIEWS = 64
 
+class FittedScores(NamedTuple):
+    """Scores of the fitted views (evaluate.views.ViewScores), one entry per view.
 
-@dataclass(frozen=True)
-class ViewScores:
-    """Scores of the known pixels of some fitted views, one entry per view, on the CPU.
-
-    iou: NaN without masks. psnr_db: inside the mask, or of the whole image without masks.
-    brightness, target_brightness: mean linear colour of the covered pixels, and of the target inside its mask.
+    psnr_db: inside the mask, or of the whole image without masks.
     """
 
-    names: tuple[str, ...]
+    names: Sequence[str]
     iou: Tensor
     psnr_db: Tensor
     brightness: Tensor
@@ -118,9 +110,20 @@ class State:
         return Triangles(torch.cat([part.vertices for part in parts]), torch.cat(faces))
 
     @cached_property
-    def scores(self) -> ViewScores:
+    def scores(self) -> FittedScores:
         """Scores of the fitted views."""
-        return _score_views(self.case.setup, self.scene, self.cameras)
+        views = self.evaluation.views["fit"]
+        has_masks = self.case.setup.fit_views.masks is not None
+        rows = [
+            (
+                view.mask_iou,
+                view.psnr_masked_db if has_masks else view.psnr_db,
+                view.brightness,
+                view.target_brightness,
+            )
+            for view in views
+        ]
+        return FittedScores([view.name for view in views], *torch.tensor(rows).T)
 
     @property
     def main(self) -> Mapping[str, float]:
@@ -161,30 +164,3 @@ class Course:
 def masked_psnr(scores: Mapping[str, float]) -> float:
     """Return the PSNR inside the mask, or of the whole image without masks."""
     return scores["psnr_masked_db"] if math.isfinite(scores["psnr_masked_db"]) else scores["psnr_db"]
-
-
-@torch.no_grad()
-def _score_views(setup: FitSetup, scene: Scene, cameras: Cameras) -> ViewScores:
-    index = evenly_spaced_indices(len(setup.fit_views), MOST_VIEWS)
-    rows = []
-    for start in range(0, len(index), CHUNK):
-        part = index[start : start + CHUNK]
-        views = setup.fit_views.select(part)
-        rgba = setup.render_views(scene, cameras.select(part)).rgba
-        color, covered = rgba[..., :3], (rgba[..., 3] > 0.5).to(rgba.dtype)
-        inside = torch.ones_like(covered) if views.masks is None else (views.masks > 0.5).to(rgba.dtype)
-        if views.weights is not None:
-            covered, inside = covered * views.weights, inside * views.weights
-        seen, target = (srgb_from_linear(image).clamp(0, 1) for image in (color, views.images))
-        iou = torch.full_like(inside[:, 0, 0], math.nan)
-        if views.masks is not None:
-            iou = mask_iou(rgba[..., 3], views.masks, weight=views.weights)
-        rows.append(
-            torch.stack([iou, psnr_db(seen, target, inside), _mean(color, covered), _mean(views.images, inside)]).cpu()
-        )
-    names = tuple(setup.fit_views.names[i] for i in index)
-    return ViewScores(names, *torch.cat(rows, 1))
-
-
-def _mean(images: Tensor, weight: Tensor) -> Tensor:
-    return torch.where(weight > 0, images.mean(-1) * weight, 0).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1)
