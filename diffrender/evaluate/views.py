@@ -1,4 +1,4 @@
-"""Scores of a scene against target views: PSNR, mask IoU and SSIM."""
+"""Scores of a scene against target views: PSNR, mask IoU and SSIM, and how bright both are."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def score_views(scene: Scene, views: Views, render_views: RenderViews) -> list[V
         is_large = has_ssim(part.cameras.height, part.cameras.width)
         if is_large:
             similarity = ssim_map(rendered, target, part.weights)
-            similar = mean_ssim(similarity)
+            similar = mean_ssim(*similarity)
         if part.masks is not None:
             is_object = part.masks > 0.5
             counted = is_object.to(rendered.dtype)
@@ -82,7 +82,7 @@ def score_views(scene: Scene, views: Views, render_views: RenderViews) -> list[V
             inside = psnr_db(rendered, target, counted).clamp_max(MOST_DB)
             overlap = mask_iou(rgba[..., 3], part.masks, weight=part.weights)
             if is_large:
-                similar_inside = mean_ssim(similarity, is_object)
+                similar_inside = mean_ssim(*similarity, is_object)
         means = whole, inside, overlap, similar, similar_inside, known, brightness, target_brightness
         columns = (column.tolist() for column in means)
         scores += [ViewScores(*row) for row in zip(part.names, *columns, strict=True)]
@@ -90,7 +90,8 @@ def score_views(scene: Scene, views: Views, render_views: RenderViews) -> list[V
 
 
 def _mean(images: Tensor, weight: Tensor) -> Tensor:
-    return torch.where(weight > 0, images.mean(-1) * weight, 0).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1)
+    total = weight.sum((1, 2))
+    return torch.where(weight > 0, images.mean(-1) * weight, 0).sum((1, 2)) / total.where(total > 0, 1.0)
 
 
 def mean_scores(scores: Sequence[ViewScores]) -> dict[str, float]:

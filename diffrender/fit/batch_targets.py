@@ -88,6 +88,10 @@ class StepViews:
             cameras = cameras.resized(height, width)
         return cameras, views
 
+    def pixel(self, step: int) -> float:
+        """Return the width of the pixels of the images of `step`, in that of full-size images."""
+        return 1 / self._resolution.at(step)
+
     def draw_added_background(self, background: Tensor, n_views: int, step: int) -> Tensor | None:
         """Draw the offsets [n_views, 3], linear, from `background` [3] to the random backgrounds of `step`, or None.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -42,7 +42,7 @@ class BestState:
     whatever the fit's steps are shown.
 
     render: (scene, cameras) -> their images with the AOVs of the objective, as at the end of the fit.
-    steps: the length of the fit.
+    steps: the length of the fit. also: steps after which a state is checked too, if they are in its last tenth.
 
     objectives: (steps done, objective) of the checks so far; steps_done, template, latents: of the best state.
     """
@@ -54,11 +54,13 @@ class BestState:
         objective: Objective,
         render: Callable[[Scene, Cameras], RenderOutput],
         steps: int,
+        also: Sequence[int] = (),
     ) -> None:
         self._model, self._objective, self._render = model, objective, render
         self._index = evenly_spaced_indices(len(views), MOST_VIEWS)
         self._views = views.select(self._index)
         self._due = {round(i * steps / INTERVALS) for i in range(INTERVALS + 1)}
+        self._due |= {step for step in also if step > steps - steps / INTERVALS}
         self.objectives: list[tuple[int, float]] = []
         self.restore([], 0, model.template, {})
 

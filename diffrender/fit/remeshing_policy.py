@@ -30,7 +30,7 @@ class Remeshing:
         movement, a running mean, in units of full_speed; a vertex that only oscillates is at rest.
     rest: the speed at which a target length does not change.
     full_speed: the movement per step of a vertex at speed 1, as a share of its target length.
-    settled: the share of the fit after which no target length is above `shortest`, to which the upper bound decays
+    settled: the share of the fit after which no target length is above the shortest, to which the upper bound decays
         exponentially from `longest`. 1 is the end of the fit; with more the bound does not get there.
     smoothing: the share of the way to the mean of its neighbours by which a vertex is pulled per step.
     passes: of the remesher, per remeshing.

@@ -41,54 +41,54 @@ def psnr_db(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
 def ssim(a: Tensor, b: Tensor, weight: Tensor | None = None, region: Tensor | None = None) -> Tensor:
     """Return the structural similarity [...] of images [..., H, W, C] in 0..1: one number per image, 1 if identical.
 
-    The mean of `ssim_map`, over all or over the `region` of `mean_ssim`.
+    The mean of `ssim_map`, over all windows or over those of the `region` of `mean_ssim`.
     """
-    return mean_ssim(ssim_map(a, b, weight), region)
+    return mean_ssim(*ssim_map(a, b, weight), region)
 
 
-def ssim_map(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Return the structural similarity [..., H - 10, W - 10] of images [..., H, W, C] in 0..1, the mean over channels.
+def ssim_map(a: Tensor, b: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return the structural similarity of images [..., H, W, C] in 0..1, and where it is known, as bool.
 
-    At each position of the 11 x 11 Gaussian window (sigma 1.5) inside the image.
-    weight: [..., H, W] at least 0, how much of each pixel is known. Windows with a pixel of weight 0 are NaN: part of a
-        window has other statistics than the whole.
+    Both [..., H - 10, W - 10], at each position of the 11 x 11 Gaussian window (sigma 1.5) inside the image; the mean
+    over channels.
+    weight: [..., H, W] at least 0, how much of each pixel is known. Windows with a pixel of weight 0 are not known:
+        part of a window has other statistics than the whole.
     Raises ShapeError for images smaller than the window.
     Source: Z. Wang et al., "Image quality assessment: from error visibility to structural similarity" (2004), eq. 13.
     """
     _check_pair("ssim", a, b, 3, "[..., H, W, C]")
-    height, width, _ = a.shape[-3:]
+    height, width, channels = a.shape[-3:]
     if not has_ssim(height, width):
         raise ShapeError(f"ssim: images must be at least {SSIM_WINDOW} pixels high and wide, got {height} x {width}")
     if weight is not None:
         _check_weight("ssim", weight, a.shape[:-1])
         a, b = (torch.where(weight[..., None] > 0, image, 0) for image in (a, b))
     margin = SSIM_WINDOW - 1
-    similarity = a.new_empty(*a.shape[:-3], height - margin, width - margin)
-    x, y = (image.reshape(-1, *image.shape[-3:]).movedim(-1, 1) for image in (a, b))
     n_rows = max(1, _BAND_PIXELS // width)
-    for of_image, *pair in zip(similarity.view(-1, height - margin, width - margin), x, y, strict=True):
-        for first, band in enumerate(of_image.split(n_rows)):
-            rows = slice(first * n_rows, first * n_rows + len(band) + margin)
-            band.copy_(_similarity(*(image[:, rows].contiguous() for image in pair)).mean(0))
-    if weight is not None:
-        unknown = (weight <= 0).to(a.dtype).reshape(-1, 1, height, width)
-        is_unknown = torch.nn.functional.max_pool2d(unknown, SSIM_WINDOW, 1).reshape(similarity.shape) > 0
-        similarity = torch.where(is_unknown, torch.nan, similarity)
-    return similarity
+    bands = [
+        _similarity(*(image[:, first : first + n_rows + margin].contiguous() for image in pair)).mean(0)
+        for pair in zip(*(image.reshape(-1, height, width, channels).movedim(-1, 1) for image in (a, b)), strict=True)
+        for first in range(0, height - margin, n_rows)
+    ]
+    inner = (*a.shape[:-3], height - margin, width - margin)
+    similarity = torch.cat(bands).reshape(inner) if bands else a.new_zeros(inner)
+    if weight is None:
+        return similarity, torch.ones_like(similarity, dtype=torch.bool)
+    unknown = (weight <= 0).to(a.dtype).reshape(-1, 1, height, width)
+    return similarity, torch.nn.functional.max_pool2d(unknown, SSIM_WINDOW, 1).reshape(inner) == 0
 
 
-def mean_ssim(similarity: Tensor, region: Tensor | None = None) -> Tensor:
-    """Return the mean [...] of an `ssim_map` [..., H - 10, W - 10] where it is not NaN; NaN if it is nowhere else.
+def mean_ssim(similarity: Tensor, is_known: Tensor, region: Tensor | None = None) -> Tensor:
+    """Return the mean [...] of an `ssim_map` [..., H - 10, W - 10] where it is known; NaN if it is nowhere.
 
     region: [..., H, W] bool; only windows about these pixels count, whole, so that what is around an object is seen by
         the windows about its outline. None: all.
     """
-    counts = ~similarity.isnan()
     if region is not None:
         (height, width), half = similarity.shape[-2:], SSIM_WINDOW // 2
         _check_weight("ssim", region, (*similarity.shape[:-2], height + 2 * half, width + 2 * half), "region")
-        counts &= region[..., half : half + height, half : half + width]
-    return torch.where(counts, similarity, 0).sum((-1, -2)) / counts.sum((-1, -2))
+        is_known = is_known & region[..., half : half + height, half : half + width]
+    return torch.where(is_known, similarity, 0).sum((-1, -2)) / is_known.sum((-1, -2))
 
 
 def has_ssim(height: int, width: int) -> bool:
@@ -121,7 +121,7 @@ def _similarity(x: Tensor, y: Tensor) -> Tensor:
     x, y = x - base_x, y - base_y
     mean_x, mean_y, squares, product = _window_mean(torch.stack([x, y, x * x + y * y, x * y]))
     c1, c2 = 0.01**2, 0.03**2  # the constants of the paper, for a data range of 1
-    structure = (2 * (product - mean_x * mean_y) + c2) / (squares - mean_x**2 - mean_y**2 + c2)
+    structure = (2 * (product - mean_x * mean_y) + c2) / (squares - (mean_x**2 + mean_y**2) + c2)
     mean_x, mean_y = mean_x + base_x, mean_y + base_y
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
     return luminance * structure

@@ -111,7 +111,10 @@ class FitSetup:
     @cached_property
     def best(self) -> BestState:
         """The keeper of the best state of this fit."""
-        return BestState(self.model, self.fit_views, self.objective, self.render_end, self.settings.steps)
+        steps, full_size = self.settings.steps, self.settings.resolution.until
+        # Where images become full size late, what is gained then says nothing of the end.
+        also = [(full_size + steps) // 2] if full_size < steps else []
+        return BestState(self.model, self.fit_views, self.objective, self.render_end, steps, also)
 
     @property
     def camera_poses(self) -> CameraPoses | None:
@@ -237,7 +240,7 @@ def _build_learning(
     if optimize.method != "adam":
         return model, objective, LevenbergMarquardt(model, settings, optimize.steps)
     remeshing = build_remeshing(parameters, scene, views.cameras, later, optimize.steps)
-    return model, objective, FitOptimizer(model, settings, optimize.steps, remeshing, _resolution_of(optimize))
+    return model, objective, FitOptimizer(model, settings, optimize.steps, remeshing)
 
 
 def _with_findings(config: FitConfig, targets: Targets) -> FitConfig:
@@ -335,13 +338,11 @@ def _fill_resolution(optimize: OptimizeOptions) -> OptimizeOptions:
     return optimize.model_copy(update={"resolution": filled})
 
 
-def _resolution_of(optimize: OptimizeOptions) -> ResolutionSchedule:
-    return ResolutionSchedule(**({} if optimize.resolution is None else constructor_options(optimize.resolution)))
-
-
 def _build_settings(config: FitConfig, settled: int) -> FitSettings:
     """Build the settings of the loop. settled: the step from which on edges and programs are those of the last."""
-    optimize, resolution = config.optimize, _resolution_of(config.optimize)
+    optimize, resolution = config.optimize, ResolutionSchedule()
+    if optimize.resolution is not None:
+        resolution = ResolutionSchedule(**constructor_options(optimize.resolution))
     # Only least squares converge before their last step.
     starts = [options.start or 0 for options in optimize.parameters().values() if optimize.method != "adam"]
     settled = max([settled, resolution.until, *starts])

@@ -90,3 +90,11 @@ def test_few_views_are_rendered() -> None:
 
     BestState(model, views, OBJECTIVE, render, 10).check_due(0)
     assert rendered == [MOST_VIEWS]
+
+
+def test_states_are_checked_where_asked_in_the_last_tenth() -> None:
+    model, _, _, views = problem(1.0)
+    best = BestState(model, views, OBJECTIVE, render_blob, 40, also=[21, 38])
+    for steps_done in (21, 36, 38, 39):
+        best.check_due(steps_done)
+    assert [steps for steps, _ in best.objectives] == [36, 38]

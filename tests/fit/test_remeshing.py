@@ -6,6 +6,7 @@ import torch
 from support.fit_fakes import blob_cameras, blob_scene, blob_views, render_blob
 
 from diffrender.errors import ConfigError, FitError
+from diffrender.fit.batch_targets import ResolutionSchedule
 from diffrender.fit.checkpoint import load_checkpoint, save_checkpoint
 from diffrender.fit.loop import FitSettings, fit
 from diffrender.fit.losses import IMAGE_LOSSES
@@ -68,6 +69,26 @@ def take_step(model, optimizer, step):
     """Update and remesh as a fit does; `begin` and gradients come before."""
     optimizer.step()
     remesh_due(model, optimizer, step + 1, Reach(model))
+
+
+@pytest.mark.parametrize(("pixel", "least"), [(1.0, 0.1), (1.4, 0.14), (9.0, 0.15)])
+def test_target_lengths_are_at_least_those_of_the_pixels_of_the_next_images(pixel, least):
+    model, _, optimizer = problem("identity")
+    (lengths,) = optimizer.target_lengths.values()
+    lengths.lengths = torch.full_like(lengths.lengths, 1e-3)
+    optimizer.begin(0, pixel)
+    gradients(model)
+    optimizer.step()
+    assert lengths.lengths.min() == pytest.approx(least)
+
+
+def test_fits_tell_the_optimizer_the_pixels_of_the_next_images():
+    model, views, optimizer = problem()
+    seen, begin = [], optimizer.begin
+    optimizer.begin = lambda step, pixel: (seen.append(pixel), begin(step, pixel))[1]
+    settings = FitSettings(STEPS, 2, resolution=ResolutionSchedule(0.8, 4))
+    fit(model, views, OBJECTIVE, optimizer, settings, render_vertices)
+    assert seen == [1.25, 1.25, 1.25, 1, 1, 1, 1, 1]
 
 
 def remeshed(method="identity", **options):

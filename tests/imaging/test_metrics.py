@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from diffrender.errors import ShapeError
+from diffrender.imaging import metrics
 from diffrender.imaging.metrics import mask_iou, psnr_db, ssim
 
 
@@ -123,3 +124,21 @@ def test_what_is_not_known_is_not_looked_at():
     assert ssim(a, b, torch.zeros(2, 20, 24)).isnan().all()
     with pytest.raises(ShapeError, match="weight must have shape"):
         ssim(a, b, left[0])
+
+
+def test_similarity_in_bands_is_that_of_whole_images(monkeypatch):
+    a, b = random_image(2, 41, 30, 3).double(), random_image(2, 41, 30, 3, seed=2).double()
+    whole, known = metrics.ssim_map(a, b)
+    monkeypatch.setattr(metrics, "_BAND_PIXELS", 7 * 30)  # 31 rows of windows: four bands and a part of one
+    in_bands, _ = metrics.ssim_map(a, b)
+    torch.testing.assert_close(in_bands, whole, atol=1e-12, rtol=0)
+    assert known.all() and in_bands.std() > 0.05
+    assert (metrics.ssim_map(a, a)[0] == 1).all()
+    a.requires_grad_()
+    assert torch.autograd.gradcheck(lambda part: ssim(part, b[0, :12, :13]), a[0, :12, :13])
+
+
+def test_similarity_to_no_numbers_is_no_number():
+    a, b = random_image(2, 20, 24, 3), random_image(2, 20, 24, 3, seed=2)
+    a[1, 7, 9, 0] = torch.nan
+    assert ssim(a, b).isnan().tolist() == [False, True]

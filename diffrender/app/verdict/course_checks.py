@@ -125,11 +125,7 @@ def find_unfinished_descent(course: Course) -> Reason | None:
     objectives, setup = course.result.objectives, course.case.setup
     if course.result.stop_reason != "finished" or len(objectives) < 3 or setup.optimizer.converged:
         return None
-    (done, before), last = objectives[-2], objectives[-1][1]
-    # Full-size images, and the textures that begin with them, gain much in their first steps.
-    full_size, steps = setup.settings.resolution.until, setup.settings.steps
-    if full_size > 1 and 2 * done < full_size + steps and steps >= FEWEST_STEPS:
-        return None
+    before, last, steps = objectives[-2][1], objectives[-1][1], setup.settings.steps
     gain = objectives[0][1] - last
     is_falling = before - last > STILL_FALLING * gain > 0 and before - last > STILL_FALLING_OF_REST * last
     is_short = steps < FEWEST_STEPS and last < before

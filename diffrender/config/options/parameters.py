@@ -75,13 +75,15 @@ class RemeshScheduleOptions(Strict, shorthands={str: "when", list: "when"}):
     stop: PositiveInt | None = option(None, "continuous only: last step (exclusive)")
     shortest: PositiveFloat | None = option(
         None,
-        f"target edge length, in object units; if omitted: {defaults.SHORTEST_PX:g} pixels; longer by as much as"
-        " `resolution` makes pixels wider",
+        f"target edge length, in object units; if omitted: {defaults.SHORTEST_PX:g} pixels; while `resolution` makes"
+        " images smaller, it is as much longer as their pixels are wider",
     )
     longest: PositiveFloat | None = option(
         None, f"target edge length, in object units; if omitted: {defaults.LONGEST:g} radii of the region"
     )
-    settled: PositiveFloat = option(0.6, "fraction of the fit after which all target lengths are the shortest")
+    settled: PositiveFloat = option(
+        0.6, "fraction of the fit after which all target lengths are the shortest of their images"
+    )
     gain: Fraction = option(0.3, "how quickly target lengths follow the speed of vertices")
     rest: Fraction = option(0.3, "speed, 0 to 1, at which a target length stays the same")
     full_speed: PositiveFloat = option(0.3, "speed that counts as 1, in target lengths per step")

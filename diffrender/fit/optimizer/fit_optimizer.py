@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from diffrender.errors import ConfigError, FitError
-from diffrender.fit.batch_targets import ResolutionSchedule
 from diffrender.fit.model import SceneModel
 from diffrender.fit.optimizer.adam import ADAM_VARIANTS, AdamSettings, AdamState, adam_step
 from diffrender.fit.optimizer.schedules import Constant, Schedule
@@ -87,7 +86,6 @@ class FitOptimizer:
     settings: by path, exactly the model's learned paths.
     steps: the length of the fit, which schedules refer to.
     remeshing: by path of an object's vertices, how its mesh is remeshed during the fit (fit.remeshing.surgery).
-    resolution: the size of the images over the steps, which target edge lengths follow.
 
     moments, variants: Adam's moments, and the variant of Adam (ADAM_VARIANTS), by canonical path.
     target_lengths: of the edges of each remeshed object, by path of its vertices.
@@ -104,17 +102,15 @@ class FitOptimizer:
         settings: Mapping[str, ParamSettings],
         steps: int,
         remeshing: Mapping[str, Remeshing] | None = None,
-        resolution: ResolutionSchedule | None = None,
     ) -> None:
         self._model = model
-        self._resolution = resolution or ResolutionSchedule()
         settings = _by_latent(model, settings)
         policies = _by_latent(model, remeshing or {})
         _check_settings(settings, list(model.latents), steps)
         self.steps = steps
         self._settings = {path: settings[path] for path in model.latents}
         self.variants = {path: own.optimizer or model.parametrization(path).optimizer for path, own in settings.items()}
-        self._step = 0
+        self._step, self._pixel = 0, 1.0
         self.converged = False
         # A fit that is resumed is built at its start too.
         self._starts = {path: model.latents[path].detach().clone() for path, own in self._settings.items() if own.pull}
@@ -131,12 +127,13 @@ class FitOptimizer:
             path: VertexOptimizer(self.target_lengths.get(path), self._settings[path].in_edges) for path in vertices
         }
 
-    def begin(self, step: int) -> list[str]:
+    def begin(self, step: int, pixel: float = 1.0) -> list[str]:
         """Prepare `step`: clear gradients and require them only for the values that are optimised in it.
 
+        pixel: the width of the pixels of the images after it, in that of full-size images.
         Returns the paths of these values.
         """
-        self._step = step
+        self._step, self._pixel = step, pixel
         moving = []
         for path, latent in self._model.latents.items():
             latent.grad = None
@@ -162,11 +159,8 @@ class FitOptimizer:
                     with torch.no_grad():
                         latent.lerp_(self._starts[path], min(settings.lr * own.pull, 1.0))
             else:
-                now = StepProgress(
-                    (self._step + 1) / self.steps,
-                    own.factor_at(self._step, self.steps),
-                    1 / self._resolution.at(self._step),
-                )
+                progress = (self._step + 1) / self.steps
+                now = StepProgress(progress, own.factor_at(self._step, self.steps), self._pixel)
                 vertices.move(self._model.parametrization(path), self._mesh(path), latent, moments, settings, now)
 
     def geometry(self) -> dict[str, int]:
