@@ -36,6 +36,7 @@ from support.planted import (
     take_world_to_camera,
     turn_pictures,
     turn_pictures_upside_down,
+    widen_masks,
 )
 from support.small_runs import raise_after, run_small
 from typer.testing import CliRunner
@@ -92,6 +93,7 @@ MISTAKES = (
     Mistake("masks that mark the background", "failed", "inverted_masks", plant=invert_masks),
     Mistake("masks of whole images", "failed", "full_masks", plant=fill_masks, is_slow=True),
     Mistake("masks without an object", "error", "the mask holds no object", plant=empty_masks),
+    Mistake("masks that are too wide", "doubtful or failed", "wide_masks", plant=widen_masks),
     Mistake("masks with one pixel", "doubtful or failed", "empty_masks", plant=blank_but_one_pixel, is_slow=True),
     # Cameras.
     Mistake("cameras in another order", "failed", "low_iou", plant=shuffle_cameras),

@@ -49,7 +49,10 @@ def views_with(garbage: float) -> Views:
 
 
 def case_of(views: Views) -> Any:
-    setup = SimpleNamespace(fit_views=views, scene=LIT, render_views=render, model=SimpleNamespace(latents={}))
+    setup = SimpleNamespace(
+        fit_views=views, scene=LIT, render_views=render, model=SimpleNamespace(latents={}), has_found_masks=False,
+        target_scene=None,
+    )  # fmt: skip
     return SimpleNamespace(views=views, setup=setup, shape_paths=["mesh.vertices"], compares_colors=True)
 
 

@@ -14,6 +14,7 @@ from diffrender.config.options.meshes import FileMesh
 from diffrender.imaging.color import is_clipped, srgb_from_linear
 from diffrender.scene.materials.unlit import Unlit
 from diffrender.scene.quantity_kinds import CAMERA_POSES, POSE, SCALE, VERTICES
+from diffrender.setup.mask_width import excess_px
 
 # An object is seldom on most of the image's border, and then it fills the middle too.
 BORDER_COVERED, EMPTIER_MIDDLE = 0.7, 0.2
@@ -90,6 +91,22 @@ def find_empty_masks(case: Case) -> Reason | None:
         f"The masks of {len(names)} of {len(views)} fitted views are empty, or almost: {_names(names)}",
         "They ask for nothing to be seen there; remove these frames, or mend their masks",
         fails=len(names) > len(views) / 2,
+    )
+
+
+def find_wide_masks(case: Case) -> Reason | None:
+    """Masks inside which is a seam of background."""
+    views, setup = case.views, case.setup
+    if views.masks is None or setup.has_found_masks or setup.target_scene is not None or not case.compares_colors:
+        return None
+    width = excess_px(views)
+    if width is None:
+        return None
+    return Reason(
+        "wide_masks",
+        f"The masks are wider than the object, by about {width} pixels: what is behind it becomes a part of it",
+        f"Make them tighter: shrink them by {width} pixels of the fitted size"
+        f" ({views.cameras.width} x {views.cameras.height})",
     )
 
 
@@ -232,6 +249,7 @@ TARGET_CHECKS: tuple[Callable[[Case], Reason | None], ...] = (
     find_inverted_masks,
     find_full_masks,
     find_empty_masks,
+    find_wide_masks,
     find_other_image_size,
     find_black_images,
     find_overexposed_images,

@@ -1,0 +1,56 @@
+"""Masks that are wider than the object, by pictures with its edge inside them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from scipy.ndimage import distance_transform_edt, gaussian_filter
+
+from diffrender.imaging.color import linear_from_srgb
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.target_views import Views
+from diffrender.setup.mask_width import excess_px
+
+N, SIDE = 6, 64
+
+
+def ovals(wider: int, wall: float, ball: float = 0.6, noise: float = 0.05, radius: float = 22) -> Views:
+    """Noisy pictures of ovals before a wall, with masks `wider` than them by pixels."""
+    generator = torch.Generator().manual_seed(3)
+    row, column = torch.meshgrid(torch.arange(SIDE) - 31.3, torch.arange(SIDE) - 30.6, indexing="ij")
+    images, masks = [], []
+    for index in range(N):
+        distance = (row**2 + (column * (1 + 0.1 * index)) ** 2).sqrt() - radius
+        coverage = (0.5 - distance).clamp(0, 1)
+        inside = distance_transform_edt(distance.numpy() >= 0) <= wider if wider >= 0 else distance.numpy() < wider
+        seen = (ball * coverage + wall * (1 - coverage))[..., None].expand(-1, -1, 3)
+        grain = torch.from_numpy(gaussian_filter(torch.randn(SIDE, SIDE, 3, generator=generator).numpy(), (1, 1, 0)))
+        images.append(linear_from_srgb((seen + noise * grain).clamp(0, 1)))
+        masks.append(torch.from_numpy(inside).float())
+    eyes = torch.tensor([[0.0, 0, 3]]).expand(N, 3)
+    cameras = Cameras.perspective(eyes, height=SIDE, width=SIDE)
+    return Views(cameras, torch.stack(images), torch.stack(masks), tuple("abcdef"))
+
+
+@pytest.mark.parametrize("wall", [0.0, 0.35, 0.8])
+def test_the_width_is_found_whatever_is_behind(wall: float) -> None:
+    for wider in (3, 4, 6):
+        assert excess_px(ovals(wider, wall)) in (wider - 1, wider)
+    for wider in (-2, 0, 1):
+        assert excess_px(ovals(wider, wall)) is None
+
+
+def test_nothing_is_said_where_nothing_tells() -> None:
+    assert excess_px(ovals(4, 0.6)) is None  # the wall has the colour of the ball
+    assert excess_px(ovals(4, 0.7, noise=0.5)) is None  # patterns as strong as the edge
+    assert excess_px(ovals(4, 0.0, radius=3)) is None  # no interior
+    views = ovals(4, 0.0)
+    for index in range(3):  # half of the masks are exact
+        views.masks[index] = ovals(0, 0.0).masks[index]
+    assert excess_px(views) is None
+
+
+def test_what_is_not_known_is_not_looked_at() -> None:
+    inner, wide = ovals(-1, 0.0), ovals(4, 0.0)
+    is_seam = wide.masks > inner.masks
+    assert excess_px(Views(wide.cameras, wide.images, wide.masks, wide.names, weights=(~is_seam).float())) is None
