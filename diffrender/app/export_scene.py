@@ -94,4 +94,5 @@ def write_cameras(folder: RunFolder, setup: FitSetup, fitted: Cameras, heldout: 
     if setup.box is not None:
         box = [[value + start for value, start in zip(corner, setup.origin, strict=True)] for corner in setup.box]
     background = setup.config.background or ORIGIN
-    write_capture(folder.cameras, fit, rest[0] if rest else None, background, box, setup.has_found_masks)
+    has_own_masks = setup.has_found_masks or setup.config.targets.shrink_masks is not None
+    write_capture(folder.cameras, fit, rest[0] if rest else None, background, box, has_own_masks)

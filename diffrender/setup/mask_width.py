@@ -1,12 +1,16 @@
-"""Masks that are wider than the object: its edge in the pictures lies inside them, all around, by as many pixels."""
+"""Masks that are wider than the object: by how much, which its edge in the pictures tells, and narrower ones."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import torch
 
 from diffrender.geometry.silhouette_distance import signed_distance_px
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.scene.target_views import Views, evenly_spaced_indices
+from diffrender.setup.object_masks import composite
 
 MOST_VIEWS = 16
 # Pixels inside the outline in which edges are looked for, and beyond which is the object's interior.
@@ -46,3 +50,19 @@ def excess_px(views: Views) -> int | None:
         return None
     of_views = (differences / pairs.clip(1))[:, :INTERIOR_PX].argmax(1)
     return deepest if (np.abs(of_views - deepest) <= 1).mean() >= MOSTLY else None
+
+
+def narrow_masks(views: Views, px: float, background: tuple[float, float, float]) -> Views:
+    """Return `views` with masks that end `px` pixels further inside, before the `background`.
+
+    Where the object goes on beyond what is known, or beyond the image, its mask does too.
+    """
+    assert views.masks is not None
+    masks = []
+    for index, mask in enumerate(views.masks):
+        values = mask.numpy()
+        if views.weights is not None:
+            values = np.where(views.weights[index].numpy() > 0, values, 1.0)
+        inside = np.clip(0.5 - px - signed_distance_px(values), 0.0, 1.0)
+        masks.append(torch.minimum(torch.from_numpy(inside).to(mask), mask))
+    return composite(replace(views, masks=torch.stack(masks)), background)

@@ -22,6 +22,7 @@ from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 from diffrender.setup.camera_poses import doubt_poses
 from diffrender.setup.local_origin import Origin
+from diffrender.setup.mask_width import narrow_masks
 from diffrender.setup.picture_agreement import PictureAgreement
 from diffrender.setup.region import (
     InitRegion,
@@ -78,6 +79,11 @@ def build_targets(config: FitConfig) -> Targets:
         assert options.path is not None
         scene = relit = cameras = None
         fit, heldout, aabb, origin, notes = _read(options.path, options, background, aovs)
+    if options.shrink_masks is not None:
+        if fit.masks is None:
+            raise ConfigError("targets.shrink_masks: the capture has no masks; remove it")
+        fit = narrow_masks(fit, options.shrink_masks, background)
+        heldout = None if heldout is None else narrow_masks(heldout, options.shrink_masks, background)
     is_stated = any(color is not None for color in candidates)
     found, has_found = Found(fit, heldout, background), False
     if options.path is not None and fit.masks is None:

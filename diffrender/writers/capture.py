@@ -27,7 +27,7 @@ def write_capture(
     heldout: Views | None = None,
     background: Sequence[float] = (0.0, 0.0, 0.0),
     aabb: Sequence[Sequence[float]] | None = None,
-    has_found_masks: bool = False,
+    has_own_masks: bool = False,
 ) -> None:
     """Write <folder>/transforms.json of `fitted` and `heldout` views; read again, it gives both, with these cameras.
 
@@ -35,7 +35,7 @@ def write_capture(
     to be fitted. A view that no file shows, one that was rendered, is written to <folder>/images, and its mask to
     <folder>/masks; so is what a fit was shown of one whose lens has become another than its kind can be.
     background: linear RGB behind masked views, which is removed again. aabb: the box around the object.
-    has_found_masks: whether masks are not those of the photographs' files, and are written to <folder>/masks.
+    has_own_masks: whether masks are not those of the photographs' files, and are written to <folder>/masks.
     Raises DataError if a file cannot be written.
     """
     content: dict[str, Any] = {} if aabb is None else {"aabb": [list(corner) for corner in aabb]}
@@ -49,7 +49,7 @@ def write_capture(
         for index, (frame, each) in enumerate(zip(of_split["frames"], files, strict=True)):
             frame = {"camera_model": of_split["camera_model"], **frame}
             photograph = None if each is None else _with_files(folder, frame, each, views, index)
-            if photograph is not None and each is not None and has_found_masks and views.masks is not None:
+            if photograph is not None and each is not None and has_own_masks and views.masks is not None:
                 photograph["mask_path"] = _write_mask(folder, frame, each, views, index)
             own.append(photograph or _write_pictures(folder, frame, views, index, background))
         content[split] = [frame["file_path"] for frame in own]

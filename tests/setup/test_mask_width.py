@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from scipy.ndimage import distance_transform_edt, gaussian_filter
+from support.planted import capture, widen_masks
+from support.small_runs import run_small
 
 from diffrender.imaging.color import linear_from_srgb
+from diffrender.imaging.metrics import mask_iou
+from diffrender.readers.captures import read_capture
+from diffrender.readers.captures.capture import CaptureOptions
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.target_views import Views
-from diffrender.setup.mask_width import excess_px
+from diffrender.setup.mask_width import excess_px, narrow_masks
 
 N, SIDE = 6, 64
 
@@ -54,3 +61,38 @@ def test_what_is_not_known_is_not_looked_at() -> None:
     inner, wide = ovals(-1, 0.0), ovals(4, 0.0)
     is_seam = wide.masks > inner.masks
     assert excess_px(Views(wide.cameras, wide.images, wide.masks, wide.names, weights=(~is_seam).float())) is None
+
+
+def test_narrowed_masks_are_those_of_the_object_and_its_rim_is_unmixed() -> None:
+    exact, wide = ovals(0, 0.35), ovals(4, 0.35)
+    narrow = narrow_masks(wide, 3.5, (0.0, 1.0, 0.0))  # as a disc of pixels is wider than one of 4
+    assert excess_px(narrow) is None and (narrow.masks <= wide.masks).all()
+    assert float(mask_iou(narrow.masks, exact.masks).min()) > 0.97
+    assert 0 < ((narrow.masks > 0) & (narrow.masks < 1)).float().mean() < 0.1
+    assert (narrow.images[narrow.masks == 0] == torch.tensor([0.0, 1.0, 0.0])).all() and narrow.is_composited
+
+
+def test_masks_are_narrowed_neither_at_borders_nor_beside_what_is_not_known() -> None:
+    views = ovals(0, 0.35)
+    views.masks[:, 20:] = 1
+    narrow = narrow_masks(views, 3.0, (0.0, 0.0, 0.0))
+    assert (narrow.masks[:, 30:] == 1).all()
+    weights = torch.ones(N, SIDE, SIDE)
+    weights[:, :, :32], views.masks[:, :, :32] = 0, 0
+    narrow = narrow_masks(Views(views.cameras, views.images, views.masks, views.names, weights=weights), 3.0, (0, 0, 0))
+    assert (narrow.masks[:, 30:, 32:] == 1).all()
+
+
+def test_a_run_with_narrowed_masks_writes_them(tmp_path: Path) -> None:
+    wide = capture(tmp_path)
+    widen_masks(wide)
+    wide.write(tmp_path / "wide")
+    text = "targets: {path: wide, shrink_masks: 3, test_every: null}\noptimize: {steps: 2}\n"
+    result, _ = run_small(text + "progress: {pictures: 0, video: false, turntable: false}\n", tmp_path)
+    assert "wide_masks" not in [reason["key"] for reason in result.metrics["reasons"]]
+    folders = (tmp_path / "wide", result.folder / "cameras")
+    fitted, again = (read_capture(folder, CaptureOptions()).views.masks for folder in folders)
+    exact = torch.from_numpy(capture(tmp_path).pictures[..., 3]) / 255
+    assert again.shape == exact.shape
+    errors = [float((masks - exact).abs().mean()) for masks in (fitted, again)]
+    assert errors[1] < errors[0] / 4

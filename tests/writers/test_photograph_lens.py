@@ -105,7 +105,7 @@ def test_a_mask_that_was_found_is_written_as_the_photograph_shows_it(model: str,
     views = photographed(tmp_path / "given", model)
     y, x = torch.meshgrid(torch.arange(150) + 0.5, torch.arange(200) + 0.5, indexing="ij")
     masks = (0.25 * (40 - ((x - 120) ** 2 + (y - 60) ** 2).sqrt())).clamp(0, 1)[None]
-    write_capture(tmp_path / "written", replace(views, masks=masks), has_found_masks=True)
+    write_capture(tmp_path / "written", replace(views, masks=masks), has_own_masks=True)
     again = read(tmp_path / "written", resolution=200)
     assert again.views.masks is not None and again.views.masks.shape == (1, 150, 200)
     assert any("1 of its 1 masks have another size than their images" in note for note in again.notes)
@@ -121,7 +121,7 @@ def test_held_out_views_in_which_no_mask_was_found_have_none(tmp_path: Path) -> 
     assert views.files is not None and views.files[0] is not None
     other = replace(views, files=(replace(views.files[0], image=tmp_path / "given" / "b.png"),), names=("b",))
     found = replace(views, masks=(torch.arange(200) < 90).float().expand(1, 150, 200))
-    write_capture(tmp_path / "written", found, other, has_found_masks=True)
+    write_capture(tmp_path / "written", found, other, has_own_masks=True)
     again = read(tmp_path / "written", resolution=200)
     assert again.views.masks is not None and again.read_heldout is not None
     assert again.read_heldout()[0].masks is None

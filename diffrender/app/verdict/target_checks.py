@@ -105,8 +105,7 @@ def find_wide_masks(case: Case) -> Reason | None:
     return Reason(
         "wide_masks",
         f"The masks are wider than the object, by about {width} pixels: what is behind it becomes a part of it",
-        f"Make them tighter: shrink them by {width} pixels of the fitted size"
-        f" ({views.cameras.width} x {views.cameras.height})",
+        f"Make them tighter, or set targets.shrink_masks: {width + (setup.config.targets.shrink_masks or 0):g}",
     )
 
 

@@ -107,6 +107,9 @@ class TargetsOptions(Strict):
         "error", "what to do about an image that does not exist, or has no mask while others have one"
     )
     masks: bool = option(True, "false: ignore masks; transparent pixels still show the background")
+    shrink_masks: PositiveFloat | None = option(
+        None, "make masks of photographs narrower by so many pixels of the fitted size, all around: theirs are too wide"
+    )
     ignore: FileOrFolder | None = option(
         None,
         "a folder of pictures named as the images of `path`, white where these show nothing of the scene: a hand, a"
@@ -156,7 +159,10 @@ class TargetsOptions(Strict):
         if self.find_surface and self.synthetic is not None:
             message = "`find_surface` is for photographs, but the targets are `synthetic`"
             yield Finding(("find_surface",), message, ("remove it",))
-        for name in ("ignore", "fov_deg"):
+        if self.shrink_masks is not None and not self.masks:
+            message = "`shrink_masks` needs masks, but `targets.masks` is false"
+            yield Finding(("shrink_masks",), message, ("remove one of the two",))
+        for name in ("ignore", "fov_deg", "shrink_masks"):
             if getattr(self, name) is not None and self.synthetic is not None:
                 yield Finding((name,), f"`{name}` is for photographs, but the targets are `synthetic`", ("remove it",))
         if self.key is not None:
