@@ -14,7 +14,7 @@ from diffrender.config.options.meshes import FileMesh
 from diffrender.imaging.color import is_clipped, srgb_from_linear
 from diffrender.scene.materials.unlit import Unlit
 from diffrender.scene.quantity_kinds import CAMERA_POSES, POSE, SCALE, VERTICES
-from diffrender.setup.mask_width import excess_px
+from diffrender.setup.mask_width import excess_px, photograph_scale
 
 # An object is seldom on most of the image's border, and then it fills the middle too.
 BORDER_COVERED, EMPTIER_MIDDLE = 0.7, 0.2
@@ -102,10 +102,12 @@ def find_wide_masks(case: Case) -> Reason | None:
     width = excess_px(views)
     if width is None:
         return None
+    width, less = width * photograph_scale(views), setup.config.targets.shrink_masks or 0
     return Reason(
         "wide_masks",
-        f"The masks are wider than the object, by about {width} pixels: what is behind it becomes a part of it",
-        f"Make them tighter, or set targets.shrink_masks: {width + (setup.config.targets.shrink_masks or 0):g}",
+        f"The masks are wider than the object, by about {width:.0f} pixels of the photographs: what is behind it"
+        " becomes a part of it",
+        f"Make them tighter, or set targets.shrink_masks: {width + less:.0f}",
     )
 
 

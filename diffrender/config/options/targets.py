@@ -108,7 +108,7 @@ class TargetsOptions(Strict):
     )
     masks: bool = option(True, "false: ignore masks; transparent pixels still show the background")
     shrink_masks: PositiveFloat | None = option(
-        None, "make masks of photographs narrower by so many pixels of the fitted size, all around: theirs are too wide"
+        None, "make masks narrower all around, by so many pixels of the photographs at their full size"
     )
     ignore: FileOrFolder | None = option(
         None,
