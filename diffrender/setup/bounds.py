@@ -16,9 +16,9 @@ from diffrender.setup.hull import build_hull
 from diffrender.setup.mask_agreement import shrink_masks
 from diffrender.setup.region import FILLED, INSIDE, InitRegion, region_of_views, sight_of_views
 
-# Cells along the side of a visual hull that tells a box, and the margin about it, in parts of its side: hulls of so few
-# cells lose thin ends (a tenth of a fish, with its tail), and few points are at the ends of a shape.
-CELLS, MARGIN = 40, 0.15
+# Cells along the side of a visual hull that tells a box, and the margin about it, in parts of its side: hulls lose what
+# is thinner than a cell (of 40: a fish's tail, a chair's legs and back), and few points are at the ends of a shape.
+CELLS, MARGIN = 128, 0.15
 # What is in so many of the views is what they show, and so many of its points may be wrong at either end.
 SHARE_OF_VIEWS, OUTLIERS, FEWEST = 0.3, 0.01, 20
 

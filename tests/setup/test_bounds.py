@@ -9,6 +9,7 @@ import torch
 from support.shapes import bumpy, placed, scene_of
 
 from diffrender.geometry.orbits import sphere_positions
+from diffrender.geometry.primitives import box
 from diffrender.readers.captures.capture import Capture
 from diffrender.readers.captures.synthetic import synthetic_views
 from diffrender.scene.cameras import Cameras
@@ -49,6 +50,18 @@ def test_masks_tell_the_box_of_their_hull(views: Views) -> None:
     torch.testing.assert_close(moved, box + torch.tensor([100.0, 200.0, -50.0]))
     stated = torch.tensor([[-1.0, -1, -1], [1, 2, 3]])
     assert torch.equal(found(Capture(views, aabb=stated))[0], stated)
+
+
+def test_thin_legs_are_in_the_box() -> None:
+    seat, legs = box((0.8, 0.06, 0.8)), []
+    for x, z in ((-0.36, -0.36), (-0.36, 0.36), (0.36, -0.36), (0.36, 0.36)):
+        leg = box((0.05, 0.8, 0.05))
+        legs.append(leg._replace(vertices=leg.vertices + torch.tensor([x, -0.4, z])))
+    objects = [placed(Mesh(part.vertices.float(), part.faces)) for part in (seat, *legs)]
+    cameras = Cameras.perspective(3 * sphere_positions(16, 1.0), fov_deg=35, height=128, width=128)
+    bounds, _ = found(Capture(synthetic_views(scene_of(*objects), cameras, 4)))
+    low, high = bounds
+    assert (low < torch.tensor([-0.4, -0.8, -0.4])).all() and (high > torch.tensor([0.4, 0.03, 0.4])).all()
 
 
 def test_without_masks_points_tell_it_but_for_those_far_away_and_a_few_that_are_wrong(views: Views) -> None:
