@@ -161,7 +161,7 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
             (folder.path / "log.txt").open("a" if first_step else "w", encoding="utf-8", errors="replace")
         )
         consoles = [console, Console(file=log, width=LOG_WIDTH)]
-        panels = [FitPanel(setup.settings.steps, shown_on) for shown_on in consoles]
+        panels = [FitPanel(setup.settings.scales, shown_on) for shown_on in consoles]
         recorder = stack.enter_context(Recorder(setup, folder, state.before))
         evaluator = Evaluator(setup)
         initial = evaluator.evaluate(setup.scene, setup.fit_views.cameras)

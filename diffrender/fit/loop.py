@@ -47,6 +47,11 @@ class FitSettings:
         if self.batch_size is not None and self.batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}")
 
+    @property
+    def scales(self) -> list[float]:
+        """The scale of the images of each step."""
+        return [self.resolution.at(step) for step in range(self.steps)]
+
     def check(self, views: Views) -> None:
         """Raise ConfigError unless `views` have the masks and the size that these settings need."""
         check_step_views(views, self.resolution, self.random_background)

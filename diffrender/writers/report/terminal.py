@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -97,16 +98,19 @@ class FitPanel:
 
     Enter it around the fit and pass it as one of the fit's observers.
 
-    n_steps: number of steps of the fit.
+    scales: of the images of each step of the fit, in those at full size.
     console: to write to; rich knows whether it is a terminal.
-    timer: replaced in tests.
+    clock: replaced in tests.
     """
 
-    n_steps: int
+    scales: Sequence[float]
     console: Console = field(default_factory=Console)
-    timer: StepTimer = field(default_factory=StepTimer)
+    clock: Callable[[], float] = time.perf_counter
     _progress: Progress | None = None
     _task: TaskID | None = None
+
+    def __post_init__(self) -> None:
+        self.n_steps, self._timer = len(self.scales), StepTimer(self.scales, self.clock)
 
     def opening(self, opening: Opening) -> None:
         """Print the message before the first step."""
@@ -151,7 +155,7 @@ class FitPanel:
 
     def on_step(self, record: StepNumbers, model: object) -> None:
         """Show a finished step; `model` is not used."""
-        self.timer.tick()
+        self._timer.tick(record.step)
         done = record.step + 1
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=done, status=self._status(record, done))
@@ -180,7 +184,7 @@ class FitPanel:
         self._print(Text(""))
 
     def _status(self, record: StepNumbers, done: int) -> Text:
-        rate, left = self.timer.steps_per_s, self.timer.remaining_s(self.n_steps - done)
+        rate, left = self._timer.steps_per_s, self._timer.remaining_s
         digits = len(str(self.n_steps))
         score = f"{record.psnr_db:.1f}" if math.isfinite(record.psnr_db) else UNKNOWN
         return Text.assemble(
