@@ -79,24 +79,25 @@ def _edges(views: Views, index: int, linear: Tensor, is_within: bool) -> np.ndar
 
 
 def _photograph(views: Views, index: int) -> Tensor | None:
-    """Return the photograph of a view, [H, W, 3] linear, at the size of its picture; None if it is not such a one."""
+    """Return the photograph of a view, [H, W, 3] linear, at the size of its picture; None if that is not all of it."""
     files = None if views.files is None else views.files[index]
-    if files is None or files.lens is not None:
+    height, width = views.cameras.height, views.cameras.width
+    if files is None or files.lens is not None or views.photo_boxes()[index] != [0, 0, height, width]:
         return None
     try:
         rgb = read_image(files.image).rgb
     except DataError:
         return None
-    height, width = views.cameras.height, views.cameras.width
     if rgb.shape[0] < height or rgb.shape[1] < width:
         return None
     return resize_area(rgb[None], height, width)[0]
 
 
 def photograph_scale(views: Views) -> float:
-    """Return the width of the photographs in that of the pictures of `views`; 1 if they are not known."""
-    widths = [each.width for each in views.files or () if each is not None]
-    return float(np.median(widths)) / views.cameras.width if widths else 1.0
+    """Return how many times as wide as in `views` the photographs are, the median; 1 if they are not known."""
+    pairs = zip(views.files or (), views.photo_boxes(), strict=False)
+    scales = [files.width / width for files, (_, _, _, width) in pairs if files is not None]
+    return float(np.median(scales)) if scales else 1.0
 
 
 def narrow_masks(views: Views, px: float, background: tuple[float, float, float]) -> Views:

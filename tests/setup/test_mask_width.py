@@ -8,16 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 from scipy.ndimage import distance_transform_edt, gaussian_filter
-from support.planted import capture, widen_masks
+from support.planted import capture, paint_background, widen_masks
 from support.small_runs import run_small
 
+from diffrender.config.load import parse_config
+from diffrender.errors import ConfigError
 from diffrender.imaging.color import linear_from_srgb
 from diffrender.imaging.metrics import mask_iou
 from diffrender.readers.captures import read_capture
 from diffrender.readers.captures.capture import CaptureOptions
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.target_views import ViewFiles, Views
-from diffrender.setup.mask_width import excess_px, narrow_masks
+from diffrender.setup.mask_width import excess_px, narrow_masks, photograph_scale
+from diffrender.setup.targets import build_targets
 from diffrender.writers.images.png import write_png
 
 N, SIDE = 6, 64
@@ -67,6 +70,8 @@ def test_nothing_is_said_where_nothing_tells(tmp_path: Path) -> None:
         views.masks[index] = ovals(0, 0.0).masks[index]
     assert excess_px(views) is None
     assert excess_px(ovals(4, 0.0)) is None  # nobody knows what is around the masks
+    inside = torch.tensor([[0, 0, SIDE, SIDE - 1]]).expand(N, 4)
+    assert excess_px(replace(photographed(ovals(4, 0.0), tmp_path), boxes=inside)) is None  # other pixels than in files
 
 
 def test_a_painted_rim_is_a_part_of_the_object(tmp_path: Path) -> None:
@@ -90,6 +95,22 @@ def test_narrowed_masks_are_those_of_the_object_and_its_rim_is_unmixed(tmp_path:
     assert float(mask_iou(narrow.masks, exact.masks).min()) > 0.97
     assert 0 < ((narrow.masks > 0) & (narrow.masks < 1)).float().mean() < 0.1
     assert (narrow.images[narrow.masks == 0] == torch.tensor([0.0, 1.0, 0.0])).all() and narrow.is_composited
+
+
+def test_pixels_are_those_of_the_photographs_in_their_boxes(tmp_path: Path) -> None:
+    views = photographed(ovals(4, 0.0), tmp_path, 3)
+    assert photograph_scale(views) == 3 and photograph_scale(ovals(4, 0.0)) == 1
+    left_half = torch.tensor([[0, 0, SIDE // 2, SIDE // 2]]).expand(N, 4)
+    assert photograph_scale(replace(views, boxes=left_half)) == 6
+
+
+def test_a_capture_without_masks_has_none_to_narrow(tmp_path: Path) -> None:
+    plain = capture(tmp_path)
+    paint_background(plain)
+    plain.pictures = plain.pictures[..., :3]
+    plain.write(tmp_path / "plain")
+    with pytest.raises(ConfigError, match="shrink_masks: the capture has no masks"):
+        build_targets(parse_config("targets: {path: plain, shrink_masks: 3}", tmp_path))
 
 
 def test_masks_are_narrowed_neither_at_borders_nor_beside_what_is_not_known() -> None:
