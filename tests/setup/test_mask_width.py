@@ -104,6 +104,19 @@ def test_pixels_are_those_of_the_photographs_in_their_boxes(tmp_path: Path) -> N
     assert photograph_scale(replace(views, boxes=left_half)) == 6
 
 
+def test_masks_of_held_out_views_are_narrowed_too(tmp_path: Path) -> None:
+    wide = capture(tmp_path)
+    exact = torch.from_numpy(wide.pictures[..., 3]) / 255
+    widen_masks(wide)
+    wide.write(tmp_path / "wide")
+    targets = build_targets(parse_config("targets: {path: wide, shrink_masks: 3, test_every: 2}", tmp_path))
+    assert targets.heldout is not None
+    # .87 and more; squares widened them, by more than three pixels along diagonals. As given .60 at most.
+    for views, true in ((targets.fit, exact[1::2]), (targets.heldout, exact[::2])):
+        assert views.masks is not None and float(mask_iou(views.masks, true.float()).mean()) > 0.85
+    assert float(mask_iou(torch.from_numpy(wide.pictures[..., 3]).float() / 255, exact.float()).mean()) < 0.65
+
+
 def test_a_capture_without_masks_has_none_to_narrow(tmp_path: Path) -> None:
     plain = capture(tmp_path)
     paint_background(plain)
