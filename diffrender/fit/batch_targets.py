@@ -43,6 +43,15 @@ class ResolutionSchedule:
         n_sizes = math.ceil(-math.log2(self.scale))
         return min(1.0, self.scale * 2 ** (step * n_sizes // self.until))
 
+    def coarseness(self, step: int) -> float:
+        """Return by how much target edge lengths are longer at `step` than at full size, at least 1.
+
+        As much as pixels of the first images are wider than those of half size, until images are full size: at half
+        size, an edge of two pixels shows as one; of what is smaller, images say nothing, and vertices would take up
+        all faces that a mesh may have.
+        """
+        return max(1.0, 0.5 / self.scale) if step < self.until else 1.0
+
     def check(self, views: Views) -> None:
         """Raise ConfigError if the first images would be too small."""
         height, width = _scale_views(views.cameras, self.scale)
@@ -88,9 +97,9 @@ class StepViews:
             cameras = cameras.resized(height, width)
         return cameras, views
 
-    def pixel(self, step: int) -> float:
-        """Return the width of the pixels of the images of `step`, in that of full-size images."""
-        return 1 / self._resolution.at(step)
+    def coarseness(self, step: int) -> float:
+        """Return by how much target edge lengths are longer at `step` (ResolutionSchedule.coarseness)."""
+        return self._resolution.coarseness(step)
 
     def draw_added_background(self, background: Tensor, n_views: int, step: int) -> Tensor | None:
         """Draw the offsets [n_views, 3], linear, from `background` [3] to the random backgrounds of `step`, or None.

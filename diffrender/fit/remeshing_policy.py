@@ -23,8 +23,7 @@ class Remeshing:
     Every vertex has a target length for the edges around it. It grows while the vertex travels and shrinks once the
     vertex rests, so that a fit starts coarse, moves far, and ends fine.
 
-    shortest, longest: bounds of the target length, in object units. While images are smaller, `shortest` is as many of
-        their pixels as it is of full-size images: of what they cannot show, vertices would take up `most_faces`.
+    shortest, longest: bounds of the target length, in object units; `shortest` is longer while images are much smaller.
     at: the steps before which the mesh is remeshed, or None for every `every` steps from `start` to before `stop`.
     gain: rate of change of target lengths: by the factor 1 + gain (speed - rest) per step. Speed is that of the net
         movement, a running mean, in units of full_speed; a vertex that only oscillates is at rest.
@@ -97,12 +96,12 @@ class Remeshing:
         count = torch.bincount(ends.reshape(-1), minlength=mesh.n_vertices)
         return (total / count.clamp_min(1)).clamp(self.shortest, self.longest)
 
-    def next_lengths(self, lengths: Tensor, speed: Tensor, progress: float, pixel: float = 1.0) -> Tensor:
+    def next_lengths(self, lengths: Tensor, speed: Tensor, progress: float, coarseness: float = 1.0) -> Tensor:
         """Return the target lengths [V] after a step with vertex speeds `speed` [V], at `progress` 0..1 of the fit.
 
-        pixel: the width of the pixels of the images, in that of full-size images.
+        coarseness: by how much `shortest` is longer, since images are small.
         """
-        shortest = min(self.shortest * pixel, self.longest)
+        shortest = min(self.shortest * coarseness, self.longest)
         bound = self.longest * (shortest / self.longest) ** min(1.0, progress / self.settled)
         return (lengths * (1 + self.gain * (speed.clamp(0, 1) - self.rest))).clamp(shortest, bound)
 

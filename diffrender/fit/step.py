@@ -101,7 +101,7 @@ class Stepper:
 
     def step(self, step: int) -> StepRecord:
         """Run one step. Raises NonFiniteError after restoring the last good state."""
-        moving = self._optimizer.begin(step, self._views.pixel(step + 1))
+        moving = self._optimizer.begin(step, self._views.coarseness(step + 1))
         if step == self._first:
             self._watchdog.require_all_gradients()
         with self.phases.timed("solve"):

@@ -26,15 +26,15 @@ class TargetLengths:
         self.drift = torch.zeros_like(mesh.vertices)
         self.moves = 0
 
-    def adapt(self, step: Tensor, lr_factor: float, progress: float, pixel: float) -> None:
+    def adapt(self, step: Tensor, lr_factor: float, progress: float, coarseness: float) -> None:
         """Update the lengths after a step [V, 3] of the vertices; as new tensors, so that the old ones can be restored.
 
         lr_factor: the factor of the learning rate, by its schedule. progress: 0..1 of the fit.
-        pixel: the width of the images' pixels, in that of full-size images.
+        coarseness: by how much lengths are longer than at full size, since images are small.
         """
         self.drift = self.drift.lerp(step, 1 - MEMORY)
         self.moves += 1
         # Bias correction: the running mean starts at zero.
         speed = self.drift.norm(dim=1) / (1 - MEMORY**self.moves)
         full = self.policy.full_speed * lr_factor * self.lengths
-        self.lengths = self.policy.next_lengths(self.lengths, speed / full, progress, pixel)
+        self.lengths = self.policy.next_lengths(self.lengths, speed / full, progress, coarseness)

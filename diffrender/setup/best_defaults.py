@@ -38,15 +38,15 @@ FEWEST_FOR_HULL = 6
 FACES_PER_PIXEL, FEWEST_FACES, MOST_FACES = 1.0, 2_000, 12_000
 # Shapes are fitted to images of about this long side: larger ones make steps slow and shapes no better.
 SHAPE_SIDE = 200
-# The part of the steps in which images are small and meshes are remeshed.
-SMALL_UNTIL = 0.8
-# Where the first images are a quarter as large, or less, steps at full size take four times as long: 50 of 400 give
-# what 80 do (photographs of 640 pixels: 27.1 dB in 50 s), 40 leave textures unfinished.
-LARGE_FROM = 0.875
-# Where the first images are as small as this, vertices hold their colours until remeshing ends, in half the time of a
-# texture: photographs of 640 pixels took 172 for 258 s and lost .1 dB. At 400 and 200 pixels a third to a sixth was
-# saved, but shapes were worse (mean distance .034 for .030 % of the diagonal; holes in thin parts).
-SCALE_OF_VERTEX_COLORS = 0.25
+# The part of the steps in which images are small. Where they are a quarter as large at first, or less, steps at full
+# size take four times as long: 50 of 400 give what 80 do on photographs of 640 pixels, 40 leave textures unfinished.
+SMALL_UNTIL, LARGE_FROM = 0.8, 0.875
+LARGE_SCALE = 0.25
+# The part of those in which meshes are remeshed and vertices hold their colours. A texture from the start takes a third
+# longer, and its details pull vertices about before the shape is there: photographs of 320 pixels 26.8 dB and 23 pairs
+# of faces that cross, for 27.5 and none; with poses off by two degrees 26.1 dB and 211, for 27.5 and none. Without the
+# last quarter, in which a texture is learned on small images, renders lose .4 to 2 dB.
+REMESHED_UNTIL = 0.75
 # A closed surface has four times the area of its mean outline, or more if it is hollow (Cauchy's formula), and charts
 # fill six tenths of a texture; so this many texels per pixel of the object show each where it looks into a camera.
 TEXELS_PER_PIXEL = 4 / 0.6
@@ -166,17 +166,21 @@ def choose_defaults(config: FitConfig, views: Views, shows_surface: bool = False
     scale = 1.0
     if "resolution" not in optimize.model_fields_set and side > 1.5 * SHAPE_SIDE:
         scale = 2.0 ** round(math.log2(SHAPE_SIDE / side))
-    stop = max(1, round((LARGE_FROM if scale <= SCALE_OF_VERTEX_COLORS else SMALL_UNTIL) * optimize.steps))
+    until = max(1, round((LARGE_FROM if scale <= LARGE_SCALE else SMALL_UNTIL) * optimize.steps))
     if scale < 1:
-        updates["optimize"] = optimize.model_copy(update={"resolution": ResolutionOptions(scale=scale, until=stop)})
+        updates["optimize"] = optimize.model_copy(update={"resolution": ResolutionOptions(scale=scale, until=until)})
         reasons["optimize.resolution"] = "shapes become no better on larger images, and steps are quick"
+    stop = until
     if config.material is None or config.material.base_color is None:
-        # It replaces vertex colours when the remeshed object is unwrapped.
-        is_remeshed = optimize.method == "adam" and stop < optimize.steps
+        # A texture replaces vertex colours when the remeshed object is unwrapped.
+        earlier = max(1, round(REMESHED_UNTIL * until))
+        is_remeshed = optimize.method == "adam" and earlier < optimize.steps
         is_remeshed &= config.program is None and not _is_placed(config)
-        updates["material"], reasons["material"], color = _choose_material(
-            config, shown, scale <= SCALE_OF_VERTEX_COLORS and is_remeshed
-        )
+        is_alone = config.material is None or not any(isinstance(form, TextureOf) for _, form in config.material)
+        starts_at_vertices = is_remeshed and is_alone
+        if starts_at_vertices:
+            stop, color = earlier, STEADY
+        updates["material"], reasons["material"] = _choose_material(config, shown, starts_at_vertices)
     is_small = config.targets.path is not None and len(views) <= FEW_PICTURES
     if is_small and "batch_size" not in optimize.model_fields_set:
         chosen = updates.get("optimize", optimize)
@@ -199,22 +203,19 @@ def choose_defaults(config: FitConfig, views: Views, shows_surface: bool = False
     return Chosen(config.model_copy(update=updates), reasons, shape, color)
 
 
-def _choose_material(
-    config: FitConfig, pixels: float, starts_at_vertices: bool
-) -> tuple[AnyMaterial, str, ParameterOptions]:
-    """Return the material with a gray texture for an object of so many pixels, why, and how its colours are learned.
+def _choose_material(config: FitConfig, pixels: float, starts_at_vertices: bool) -> tuple[AnyMaterial, str]:
+    """Return the material with a gray texture for an object of so many pixels, and why.
 
-    starts_at_vertices: whether its colours are those of vertices first, if it has no other texture.
+    starts_at_vertices: whether its colours are those of vertices first.
     """
     material = config.material or (LambertOptions() if config.lights else UnlitOptions())
-    is_alone = not any(isinstance(form, TextureOf) for _, form in material)
-    texture, color = _texture_for(pixels), DECAYING
+    texture = _texture_for(pixels)
     size = f"{texture.resolution} x {texture.resolution}"
     reason = f"a texture holds more than vertices do; {size} for {pixels:,.0f} pixels of the object"
-    if starts_at_vertices and is_alone:
-        texture, color = texture.model_copy(update={"from_vertices": True}), STEADY
+    if starts_at_vertices:
+        texture = texture.model_copy(update={"from_vertices": True})
         reason += ", learned at vertices until its mesh is remeshed no more"
-    return material.model_copy(update={"base_color": texture}), reason, color
+    return material.model_copy(update={"base_color": texture}), reason
 
 
 def _texture_for(pixels: float) -> TextureOf[Albedo]:

@@ -6,6 +6,7 @@ import torch
 from support.fit_fakes import blob_cameras, blob_scene, blob_views, render_blob
 
 from diffrender.errors import ConfigError, FitError
+from diffrender.fit import batch_targets
 from diffrender.fit.batch_targets import ResolutionSchedule
 from diffrender.fit.checkpoint import load_checkpoint, save_checkpoint
 from diffrender.fit.loop import FitSettings, fit
@@ -71,24 +72,31 @@ def take_step(model, optimizer, step):
     remesh_due(model, optimizer, step + 1, Reach(model))
 
 
-@pytest.mark.parametrize(("pixel", "least"), [(1.0, 0.1), (1.4, 0.14), (9.0, 0.15)])
-def test_target_lengths_are_at_least_those_of_the_pixels_of_the_next_images(pixel, least):
+@pytest.mark.parametrize(("coarseness", "least"), [(1.0, 0.1), (1.4, 0.14), (9.0, 0.15)])
+def test_target_lengths_are_longer_while_images_are_small(coarseness, least):
     model, _, optimizer = problem("identity")
     (lengths,) = optimizer.target_lengths.values()
     lengths.lengths = torch.full_like(lengths.lengths, 1e-3)
-    optimizer.begin(0, pixel)
+    optimizer.begin(0, coarseness)
     gradients(model)
     optimizer.step()
     assert lengths.lengths.min() == pytest.approx(least)
 
 
-def test_fits_tell_the_optimizer_the_pixels_of_the_next_images():
+def test_fits_tell_the_optimizer_how_coarse_the_next_images_are(monkeypatch):
+    monkeypatch.setattr(batch_targets, "FEWEST_PX", 1)
     model, views, optimizer = problem()
     seen, begin = [], optimizer.begin
-    optimizer.begin = lambda step, pixel: (seen.append(pixel), begin(step, pixel))[1]
-    settings = FitSettings(STEPS, 2, resolution=ResolutionSchedule(0.8, 4))
+    optimizer.begin = lambda step, coarseness: (seen.append(coarseness), begin(step, coarseness))[1]
+    settings = FitSettings(STEPS, 2, resolution=ResolutionSchedule(0.25, 4))
     fit(model, views, OBJECTIVE, optimizer, settings, render_vertices)
-    assert seen == [1.25, 1.25, 1.25, 1, 1, 1, 1, 1]
+    assert seen == [2, 2, 2, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("scale", "expected"), [(1, 1), (0.7, 1), (0.5, 1), (0.25, 2), (0.125, 4)])
+def test_lengths_are_pixels_of_the_first_images_at_least(scale, expected):
+    schedule = ResolutionSchedule(scale, 6)
+    assert [schedule.coarseness(step) for step in range(8)] == pytest.approx([expected] * 6 + [1] * 2)
 
 
 def remeshed(method="identity", **options):

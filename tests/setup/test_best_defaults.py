@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from diffrender.config.load import parse_config
+from diffrender.config.options.material_inputs import TextureOf
 from diffrender.config.options.parameters import ParameterOptions
 from diffrender.config.resolved import format_resolved
 from diffrender.config.scene_dependent_defaults import (
@@ -70,6 +71,11 @@ def built(folder: Path, text: str = "") -> FitSetup:
     return build_fit(parse_config(targets + text, folder))
 
 
+def texture_of(setup: FitSetup) -> TextureOf:
+    assert setup.config.material is not None
+    return setup.config.material.base_color
+
+
 def shape_of(setup: FitSetup) -> ParameterOptions:
     return setup.config.optimize.parameters()["mesh.vertices"]
 
@@ -80,12 +86,12 @@ def test_one_line_is_a_hull_that_is_remeshed_with_a_texture(tmp_path: Path, mask
     setup = built(tmp_path)
     (item,) = setup.scene.objects.values()
     assert item.mesh.topology.is_closed and isinstance(item.material, Unlit)
-    assert isinstance(item.material.base_color, Texture)
+    assert isinstance(texture_of(setup), TextureOf)
     shape = shape_of(setup)
     assert shape.remesh is not None and (shape.remesh.most_faces, shape.remesh.subdivide, shape.remesh.stop) == (
         8000,
         True,
-        320,
+        240,
     )
     assert shape.schedule.type == "exponential"
     assert [term.name for term in setup.objective.terms] == ["image", "mask", "normal_consistency", "color_smoothness"]
@@ -111,13 +117,10 @@ def test_faces_and_first_images_follow_the_pixels(tmp_path: Path) -> None:
     assert resolution is not None and (resolution.scale, resolution.until) == (0.5, 320)
     assert setup.fit_views.masks is not None
     pixels = float(setup.fit_views.masks.sum((1, 2)).mean()) / 4
-    (item,) = setup.scene.objects.values()
-    assert isinstance(item.material, Unlit) and isinstance(item.material.base_color, Texture)
     # Four times the area of the outlines, and some room between charts.
-    texels = item.material.base_color.texels.shape[0] * item.material.base_color.texels.shape[1]
-    assert 5 < texels / (4 * pixels) < 10
+    assert 5 < texture_of(setup).resolution ** 2 / (4 * pixels) < 10
     remesh = shape_of(setup).remesh
-    assert remesh is not None and remesh.most_faces == pytest.approx(4 * pixels, abs=4)
+    assert remesh is not None and remesh.stop == 240 and remesh.most_faces == pytest.approx(4 * pixels, abs=4)
     assert built(tmp_path, "optimize: {resolution: null}").config.optimize.resolution is None
     sharp = built(tmp_path, "optimize: {cameras.blur: off, batch_size: 3}")
     assert "cameras.blur" not in sharp.model.latents and sharp.settings.batch_size == 3
@@ -140,29 +143,31 @@ def test_what_a_file_says_of_its_shape_is_kept(tmp_path: Path, text: str) -> Non
     assert setup.reasons == {} and all(each.remesh is None for each in setup.config.optimize.parameters().values())
 
 
-def test_textures_of_large_images_are_colours_of_vertices_first(tmp_path: Path) -> None:
+def test_textures_are_colours_of_vertices_first(tmp_path: Path) -> None:
     write(tmp_path, size=600)
     setup = built(tmp_path)
     resolution = setup.config.optimize.resolution
     assert resolution is not None and (resolution.scale, resolution.until) == (0.25, 350)
     (policy,) = (each.policy for each in setup.optimizer.target_lengths.values())
-    assert setup.config.material is not None
-    written = setup.config.material.base_color
-    assert policy.unwrap and policy.texture_sides == {"objects.object.material.base_color": written.resolution}
+    side = texture_of(setup).resolution
+    assert policy.unwrap and policy.texture_sides == {"objects.object.material.base_color": side}
+    # On small images a texture begins, without remeshing.
+    assert policy.stop == 262
     assert "learned at vertices until" in setup.reasons["material"]
     # The last steps are all that the texture has.
     assert setup.config.optimize.parameters()["material.base_color"].schedule.type == "constant"
     # Another texture of the object would be unwrapped as well; nothing is left to learn, or is never remeshed.
     rough = "lights: [ambient]\nmaterial: {type: ggx, roughness: {texture: 0.5}}"
-    for text in (rough, "optimize: {steps: 2}", "optimize: {resolution: null}", "optimize: {scale: {}}"):
+    for text in (rough, "optimize: {steps: 2}", "optimize: {scale: {}}"):
         assert isinstance(built(tmp_path, text).scene.objects["object"].material.base_color, Texture), text
 
 
 def test_lit_shapes_have_a_texture_as_well(tmp_path: Path) -> None:
     write(tmp_path)
     for text, kind in (("lights: [ambient]", Lambert), ("lights: [ambient]\nmaterial: ggx", Ggx)):
-        (item,) = built(tmp_path, text).scene.objects.values()
-        assert isinstance(item.material, kind) and isinstance(item.material.base_color, Texture)
+        setup = built(tmp_path, text)
+        (item,) = setup.scene.objects.values()
+        assert isinstance(item.material, kind) and isinstance(texture_of(setup), TextureOf)
 
 
 def test_few_views_start_from_a_sphere(tmp_path: Path) -> None:
@@ -247,7 +252,7 @@ def test_each_of_many_views_is_compared_as_often(tmp_path: Path) -> None:
     text = "targets: {path: ., test_every: null}\n"
     setup = built(tmp_path, text)
     assert setup.config.optimize.steps == 64 * 40 / 4 and "compared 64 times" in setup.reasons["optimize.steps"]
-    assert shape_of(setup).remesh.stop == 512
+    assert shape_of(setup).remesh.stop == 384
     assert built(tmp_path, text + "optimize: {batch_size: 8}").config.optimize.steps == 400
     assert built(tmp_path, text + "optimize: {batch_size: 1}").config.optimize.steps == MOST_STEPS
     assert built(tmp_path, text + "optimize: {steps: 7}").config.optimize.steps == 7

@@ -75,15 +75,13 @@ class RemeshScheduleOptions(Strict, shorthands={str: "when", list: "when"}):
     stop: PositiveInt | None = option(None, "continuous only: last step (exclusive)")
     shortest: PositiveFloat | None = option(
         None,
-        f"target edge length, in object units; if omitted: {defaults.SHORTEST_PX:g} pixels; while `resolution` makes"
-        " images smaller, it is as much longer as their pixels are wider",
+        f"target edge length, in object units; if omitted: {defaults.SHORTEST_PX:g} pixels; twice as long while"
+        " `resolution` begins at a quarter of the size, four times at an eighth",
     )
     longest: PositiveFloat | None = option(
         None, f"target edge length, in object units; if omitted: {defaults.LONGEST:g} radii of the region"
     )
-    settled: PositiveFloat = option(
-        0.6, "fraction of the fit after which all target lengths are the shortest of their images"
-    )
+    settled: PositiveFloat = option(0.6, "fraction of the fit after which all target lengths are the shortest")
     gain: Fraction = option(0.3, "how quickly target lengths follow the speed of vertices")
     rest: Fraction = option(0.3, "speed, 0 to 1, at which a target length stays the same")
     full_speed: PositiveFloat = option(0.3, "speed that counts as 1, in target lengths per step")

@@ -110,7 +110,7 @@ class FitOptimizer:
         self.steps = steps
         self._settings = {path: settings[path] for path in model.latents}
         self.variants = {path: own.optimizer or model.parametrization(path).optimizer for path, own in settings.items()}
-        self._step, self._pixel = 0, 1.0
+        self._step, self._coarseness = 0, 1.0
         self.converged = False
         # A fit that is resumed is built at its start too.
         self._starts = {path: model.latents[path].detach().clone() for path, own in self._settings.items() if own.pull}
@@ -127,13 +127,13 @@ class FitOptimizer:
             path: VertexOptimizer(self.target_lengths.get(path), self._settings[path].in_edges) for path in vertices
         }
 
-    def begin(self, step: int, pixel: float = 1.0) -> list[str]:
+    def begin(self, step: int, coarseness: float = 1.0) -> list[str]:
         """Prepare `step`: clear gradients and require them only for the values that are optimised in it.
 
-        pixel: the width of the pixels of the images after it, in that of full-size images.
+        coarseness: by how much target edge lengths are longer after it than at full size, since images are small.
         Returns the paths of these values.
         """
-        self._step, self._pixel = step, pixel
+        self._step, self._coarseness = step, coarseness
         moving = []
         for path, latent in self._model.latents.items():
             latent.grad = None
@@ -160,7 +160,7 @@ class FitOptimizer:
                         latent.lerp_(self._starts[path], min(settings.lr * own.pull, 1.0))
             else:
                 progress = (self._step + 1) / self.steps
-                now = StepProgress(progress, own.factor_at(self._step, self.steps), self._pixel)
+                now = StepProgress(progress, own.factor_at(self._step, self.steps), self._coarseness)
                 vertices.move(self._model.parametrization(path), self._mesh(path), latent, moments, settings, now)
 
     def geometry(self) -> dict[str, int]:

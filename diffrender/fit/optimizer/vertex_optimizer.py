@@ -22,12 +22,12 @@ class StepProgress:
 
     progress: 0..1 of the steps of the fit.
     lr_factor: the factor of the learning rate, by its schedule.
-    pixel: the width of its images' pixels, in that of full-size images.
+    coarseness: by how much target edge lengths are longer than at full size, since images are small.
     """
 
     progress: float
     lr_factor: float
-    pixel: float
+    coarseness: float
 
 
 class VertexOptimizer:
@@ -78,7 +78,7 @@ class VertexOptimizer:
         if guarded.latent is not proposed or targets is not None:
             latent.copy_(guarded.latent)
         if targets is not None:
-            targets.adapt(guarded.vertices - before, now.lr_factor, now.progress, now.pixel)
+            targets.adapt(guarded.vertices - before, now.lr_factor, now.progress, now.coarseness)
 
 
 def _pull_to_neighbours(vertices: Tensor, topology: Topology) -> Tensor:
