@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from diffrender.derivatives import has_derivative
 from diffrender.errors import ConfigError, ProgramError, ShapeError
 
 Rule: TypeAlias = Callable[..., Any]
@@ -38,8 +39,8 @@ def custom_gradient(
     One of them is enough if it is made of PyTorch operations: the other is its transpose. Rules are differentiated for
     second derivatives. Under torch.vmap the function is called once per row.
     Raises ConfigError without a rule; ShapeError if a rule returns what has not the shape of its argument or result, or
-    a derivative of complex numbers is asked for; ProgramError if the function does not return tensors, or a missing
-    rule cannot be found from the other.
+    a derivative of complex numbers, or of a tensor within a list or a module, is asked for; ProgramError if the
+    function does not return tensors, or a missing rule cannot be found from the other.
     """
     if vjp is None and jvp is None:
         raise ConfigError(
@@ -59,6 +60,7 @@ def custom_gradient(
                 arguments, named = bound.args, bound.kwargs
             if named:
                 raise ConfigError(f"custom_gradient: {rules.name} has arguments that can be given by name alone")
+            rules.refuse_nests(arguments)
             return _Custom.apply(rules, *arguments)
 
         return call
@@ -77,6 +79,22 @@ class _Rules:
     @property
     def name(self) -> str:
         return getattr(self.function, "__name__", type(self.function).__name__)
+
+    def refuse_nests(self, arguments: Sequence[Any]) -> None:
+        """Raise ShapeError if a tensor that needs a derivative is within an argument: autograd would not see it."""
+        for number, argument in enumerate(arguments, 1):
+            if isinstance(argument, Tensor):
+                continue
+            is_module = isinstance(argument, torch.nn.Module)
+            found = argument.parameters() if is_module else tree_leaves(argument)
+            within = [each for each in found if isinstance(each, Tensor)]
+            # Tangents are there without gradients as well.
+            if any(has_derivative(each if torch.is_grad_enabled() else each.detach()) for each in within):
+                raise ShapeError(
+                    f"custom_gradient: argument {number} of {self.name} is a {type(argument).__name__} that holds a"
+                    " tensor whose derivative is needed, and would get none; give each tensor as an argument of its"
+                    " own, or its `.detach()` if it needs none"
+                )
 
     def value(self, arguments: Sequence[Any]) -> Any:
         found = self.function(*arguments)

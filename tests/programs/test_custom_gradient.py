@@ -235,3 +235,25 @@ def test_what_is_missing_is_told() -> None:
     assert x.grad is not None and x.grad.tolist() == [2, 2, 2]
     with pytest.raises(ProgramError, match=r"twice has no jvp, and it cannot be found from its vjp.*give jvp="):
         torch.func.jvp(lambda x: in_numpy(x, x), (x.detach(),), (x.detach(),))
+
+
+def test_tensors_within_arguments_are_refused_if_their_derivative_is_needed() -> None:
+    """Autograd sees the arguments alone: of what is in a list, all would be silently zero."""
+    add = custom_gradient(lambda x, others: x + sum(others), vjp=lambda g, v, x, others: (g, None))
+    x, other = draw(0, 3), draw(1, 3)
+    leaf = other.clone().requires_grad_()
+    for nest in ([leaf], (1, {"a": 2 * leaf})):
+        with pytest.raises(ShapeError, match=r"argument 2 of <lambda> is a (list|tuple) that holds a tensor"):
+            add(x, nest)
+    with pytest.raises(ShapeError, match="holds a tensor"):
+        torch.func.jvp(lambda y: add(x, [y]), (other,), (other,))
+    network = custom_gradient(lambda x, layer: layer(x), vjp=lambda g, v, x, layer: (g, None))
+    layer = torch.nn.Linear(3, 3, dtype=torch.float64)
+    with pytest.raises(ShapeError, match="is a Linear that holds"):
+        network(x, layer)
+    x.requires_grad_()
+    torch.testing.assert_close(add(x, [other, leaf.detach()]), x + 2 * other)
+    network(x, layer.requires_grad_(False)).sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [1, 1, 1]
+    with torch.no_grad():
+        add(x, [leaf])
