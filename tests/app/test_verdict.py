@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 from support.planted import (
     Capture,
     blacken_two,
@@ -42,10 +40,7 @@ from support.small_runs import raise_after, run_small
 from typer.testing import CliRunner
 
 from diffrender.app.cli import app
-from diffrender.app.run import run_fit
 from diffrender.app.verdict.reason import Reason, Verdict
-from diffrender.config.load import load_config
-from diffrender.config.overrides import Override
 from diffrender.errors import DiffrenderError
 from diffrender.geometry.primitives import icosphere
 from diffrender.scene.mesh import Mesh
@@ -368,38 +363,6 @@ def test_a_good_fit_raises_no_alarm(fit: Mistake, tmp_path: Path, pictures: Call
     metrics, shown, report = fit_planted(fit, tmp_path, pictures)
     assert (metrics["verdict"], metrics["reasons"]) == ("good", [])
     assert "\n  good  finished after" in shown and '<p class="verdict good">good</p>' in report.read_text()
-
-
-SCENES = Path(__file__).parents[2] / "scenes"
-SMALL = {
-    "quickstart": ("targets.resolution=48", "optimize.steps=80", "mesh.subdivisions=3"),
-    "genus_one": ("targets.resolution=56", "optimize.steps=80"),
-    "pose": ("targets.resolution=48", "optimize.steps=80"),
-    "pose_posterior": ("targets.resolution=48", "targets.synthetic.samples=4"),
-    "calibration": ("targets.resolution=80", "targets.synthetic.samples=4", "render.edges.anneal.sigma=[4, 0.5]"),
-    "robot_arm": ("targets.resolution=80", "targets.synthetic.samples=4", "render.edges.anneal.sigma=[4, 0.5]"),
-    "soft_edges": ("targets.resolution=48", "optimize.steps=80", "mesh.subdivisions=3"),
-    "texture": ("targets.resolution=64", "optimize.steps=100", "targets.synthetic.mesh.subdivisions=4"),
-    "light_and_color": ("targets.resolution=48", "optimize.steps=100"),
-    "shadow": ("targets.resolution=48",),
-    "geometry_protocol": (
-        "targets.resolution=80", "optimize.steps=60", "optimize.resolution.until=30",
-        "targets.synthetic.mesh.subdivisions=4", "targets.synthetic.grid=[3, 3]",
-    ),
-    "material": ("targets.resolution=64", "optimize.steps=100", "targets.synthetic.views=12"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == "pose" else pytest.mark.slow) for name in SMALL]
-)
-def test_the_shipped_scenes_are_good(name: str, tmp_path: Path) -> None:
-    if name == "robot_arm":
-        pytest.importorskip("pytorch_kinematics")
-    overrides = [Override.parse(each) for each in (*SMALL[name], "progress={pictures: 0, video: false}", "export=[]")]
-    config = load_config(SCENES / f"{name}.yaml", overrides)
-    metrics = run_fit(config, name, None, tmp_path, Console(file=io.StringIO())).metrics
-    assert (metrics["verdict"], metrics["reasons"]) == ("good", [])
 
 
 @pytest.mark.parametrize("plant", [spoil_masks])

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diffrender.app.verdict.evidence import Course, masked_psnr
 from diffrender.app.verdict.reason import Reason
+from diffrender.config.options.edges import SoftOptions
 from diffrender.fit.objective import Loss
 from diffrender.setup.fit_setup import FitSetup
 from diffrender.setup.parameters import fill_parameters
@@ -150,7 +151,8 @@ def find_low_iou(course: Course) -> Reason | None:
     return Reason(
         "low_iou",
         f"The silhouettes do not match the masks: IoU {iou:.2f} in {what} views",
-        "Check that masks and cameras belong to the images, and that shape or pose is learned (optimize)",
+        _nearer(course)
+        or "Check that masks and cameras belong to the images, and that shape or pose is learned (optimize)",
         fails=iou < min(FAILED_IOU, 1 - 2 * FAILED_PX / radius) or is_hopeless,
     )
 
@@ -163,9 +165,19 @@ def find_low_psnr(course: Course) -> Reason | None:
     return Reason(
         "low_psnr",
         f"The colours do not match the images: PSNR {psnr:.1f} dB on the object",
-        "Check material and lights: what the images show must be learned (optimize) or given",
+        (find_low_iou(course) and _nearer(course))
+        or "Check material and lights: what the images show must be learned (optimize) or given",
         fails=psnr < FAILED_DB,
     )
+
+
+def _nearer(course: Course) -> str | None:
+    """Return a remedy for places of known objects that are not found: images that are alike only nearby."""
+    if not course.case.finds_place:
+        return None
+    is_wide = isinstance(course.case.setup.config.render.edges, SoftOptions)
+    wide = "" if is_wide else ", or reach farther: render.edges: {type: soft, sigma: 6} with optimize.resolution: 1"
+    return f"Start nearer (pose){wide}"
 
 
 def find_heldout_gap(course: Course) -> Reason | None:

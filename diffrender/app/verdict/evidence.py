@@ -18,7 +18,7 @@ from diffrender.fit.loop import FitResult
 from diffrender.fit.objective import Loss
 from diffrender.geometry.primitives import Triangles
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.quantity_kinds import CAMERA_POSES, POSE, SCALE, VERTICES
+from diffrender.scene.quantity_kinds import CAMERA_POSES, POSE, SCALE, VERTICES, Kind
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 from diffrender.setup.fit_setup import FitSetup
@@ -71,6 +71,16 @@ class Case:
         return [path for path in paths if self.setup.model.kind(path) == VERTICES]
 
     @cached_property
+    def finds_place(self) -> bool:
+        """Whether it is only the places and sizes of objects that are learned."""
+        return bool(self.learned_kinds) and self.learned_kinds <= {POSE, SCALE}
+
+    @cached_property
+    def learned_kinds(self) -> set[Kind]:
+        """The kinds of all that is learned."""
+        return {self.setup.model.kind(path) for path in self.setup.model.latents}
+
+    @cached_property
     def compares_colors(self) -> bool:
         """Whether the objective compares colours with those of the targets."""
         return any(isinstance(term.measure, Loss) and term.name == "image" for term in self.setup.objective.terms)
@@ -78,9 +88,8 @@ class Case:
     @cached_property
     def fits_silhouettes(self) -> bool:
         """Whether silhouettes are to match the masks: the objective compares them, or shapes or places are learned."""
-        kinds = {self.setup.model.kind(path) for path in self.setup.model.latents}
         terms = self.setup.objective.terms
-        return bool(kinds & {VERTICES, POSE, CAMERA_POSES, SCALE}) or any(
+        return bool(self.learned_kinds & {VERTICES, POSE, CAMERA_POSES, SCALE}) or any(
             getattr(term.measure, "needs_masks", False) for term in terms
         )
 
