@@ -47,12 +47,13 @@ def test_the_shipped_scenes_are_good(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("edges", ["antialias", "{type: soft, sigma: 6}"])
 def test_a_pose_that_is_not_found_is_to_start_nearer(edges: str, tmp_path: Path) -> None:
-    """Half a turn off; the remedy is not material or light, and names wide edges where there are none."""
-    start = "pose.rotation={axis: [0.3, 1, 0.2], degrees: 150}"
-    overrides = [Override.parse(each) for each in (start, f"render.edges={edges}", *NO_PICTURES)]
+    """Two steps from half a turn off: the remedy is not material or light; it names wide edges where there are none."""
+    start = ("pose.rotation={axis: [0.3, 1, 0.2], degrees: 150}", "optimize.steps=2", "targets.resolution=64")
+    overrides = [Override.parse(each) for each in (*start, f"render.edges={edges}", *NO_PICTURES)]
     config = load_config(SCENES / "pose.yaml", overrides)
     metrics = run_fit(config, "pose", None, tmp_path, Console(file=io.StringIO())).metrics
     remedies = {reason["key"]: reason["remedy"] for reason in metrics["reasons"]}
-    assert metrics["verdict"] == "failed" and set(remedies) == {"low_iou", "low_psnr"}
-    for remedy in remedies.values():
-        assert remedy.startswith("Start nearer (pose)") and ("reach farther" in remedy) == (edges == "antialias")
+    assert metrics["verdict"] == "failed"
+    for key in ("low_iou", "low_psnr"):
+        assert remedies[key].startswith("Start nearer (pose)")
+        assert ("reach farther" in remedies[key]) == (edges == "antialias")

@@ -165,7 +165,7 @@ def find_low_psnr(course: Course) -> Reason | None:
     return Reason(
         "low_psnr",
         f"The colours do not match the images: PSNR {psnr:.1f} dB on the object",
-        (find_low_iou(course) and _nearer(course))
+        (course.end.main.get("mask_iou", 1.0) < FITTED_IOU and _nearer(course))
         or "Check material and lights: what the images show must be learned (optimize) or given",
         fails=psnr < FAILED_DB,
     )
