@@ -195,7 +195,7 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
         notes = (*setup.notes, *_notes_on_faces(setup, result), *failures)
         seconds = time.perf_counter() - state.clock + recorder.seconds_before
         flips = sum_flips(recorder.rows)
-        verdict = judge.verdict(result, final, recorder.rows)
+        verdict = judge.verdict(result, final, recorder.rows, folder.path)
         outcome = RunOutcome(
             name, folder, setup, initial, final, flips, export_db, result, state.started, seconds, verdict,
             deviations, covariance, notes,

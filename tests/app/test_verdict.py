@@ -387,8 +387,9 @@ def test_an_interrupted_fit_is_doubtful(
     tmp_path: Path, pictures: Callable[[], Capture], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raise_after(monkeypatch, 50)
-    metrics, _, _ = fit_planted(Mistake("", "", ""), tmp_path, pictures)
+    metrics, _, report = fit_planted(Mistake("", "", ""), tmp_path, pictures)
     assert (metrics["verdict"], [reason["key"] for reason in metrics["reasons"]]) == ("doubtful", ["interrupted"])
+    assert metrics["reasons"][0]["remedy"] == f"Continue it: diffrender fit --resume {report.parent}"
 
 
 def test_mistakes_that_show_before_the_fit_are_told_before_it(tmp_path: Path, pictures: Callable[[], Capture]) -> None:

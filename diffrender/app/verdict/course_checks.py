@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable
 
 import torch
@@ -62,7 +63,7 @@ def find_interrupted(course: Course) -> Reason | None:
     return Reason(
         "interrupted",
         f"Stopped by Ctrl-C after {done:,} of {steps:,} steps",
-        "Continue it: diffrender fit --resume RUN",
+        f"Continue it: diffrender fit --resume {shlex.quote(str(course.folder))}",
     )
 
 

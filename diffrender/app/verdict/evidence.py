@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -147,12 +148,13 @@ class State:
 
 @dataclass(frozen=True)
 class Course:
-    """A fit from its start to its end. rows: of metrics.jsonl."""
+    """A fit from its start to its end. rows: of metrics.jsonl. folder: of the run."""
 
     start: State
     end: State
     result: FitResult
     rows: Sequence[Mapping[str, Any]]
+    folder: Path
 
     @property
     def case(self) -> Case:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from diffrender.app.evaluation import Evaluation
@@ -30,10 +31,10 @@ class Judge:
         self._of_start = _reasons(STATE_CHECKS, self._start)
         self.warnings: tuple[Reason, ...] = (*self._of_targets, *self._of_start)
 
-    def verdict(self, result: FitResult, final: Evaluation, rows: Sequence[Any]) -> Verdict:
-        """Return the verdict on the `result` of the fit; rows: of metrics.jsonl."""
+    def verdict(self, result: FitResult, final: Evaluation, rows: Sequence[Any], folder: Path) -> Verdict:
+        """Return the verdict on the `result` of the fit; rows: of metrics.jsonl in the run's `folder`."""
         end = State(self._case, result.scene, result.cameras, final)
-        course = Course(self._start, end, result, rows)
+        course = Course(self._start, end, result, rows, folder)
         found = [*self._of_targets, *_reasons(STATE_CHECKS, end), *_reasons(VALUE_CHECKS, course)]
         found += _reasons(COURSE_CHECKS, course)
         if self._case.shape_paths:
