@@ -12,11 +12,15 @@ from diffrender.geometry.distances import SurfaceQuery, surface_distance, vertex
 from diffrender.geometry.mesh_checks import MeshReport, check_mesh
 from diffrender.geometry.primitives import Triangles
 from diffrender.geometry.topology import first_equal_row
+from diffrender.ops.rasterize import rasterize
+from diffrender.scene.cameras import Cameras
 from diffrender.scene.joined_parts import surfaces_of
 from diffrender.scene.scene import Scene
 
 # Takes a fraction of a second and gives two correct digits.
 SAMPLES = 20_000
+# As many views, evenly among all, tell how much of a surface's inside is seen.
+VIEWS_OF_INSIDE = 8
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,29 @@ def triangles_w(scene: Scene) -> dict[str, Triangles]:
         vertices = item.mesh.vertices.detach().cpu().double()
         placed[name] = Triangles(vertices @ (scale * pose[:3, :3]).T + pose[:3, 3], item.mesh.faces.cpu())
     return placed
+
+
+@torch.no_grad()
+def inside_share(surface: Triangles, cameras: Cameras) -> float:
+    """Return which share of what cameras see of a closed `surface` is its inside: the mean over some of them.
+
+    It is seen where the surface passes through itself: a piece of its back sticks out, as a hole to the eye.
+    """
+    corners = surface.vertices[surface.faces]
+    volume = float((corners[:, 0] * torch.linalg.cross(corners[:, 1], corners[:, 2])).sum())
+    step = max(1, len(cameras) // VIEWS_OF_INSIDE)
+    shares = []
+    for view in range(0, len(cameras), step):
+        camera = cameras.select([view])
+        projected = camera.project(surface.vertices.to(camera.cam_from_world.dtype))
+        seen = rasterize(projected, surface.faces, camera.height, camera.width, near=camera.near).face_id
+        # Its sign is that of a triangle's area in the picture, also if it is partly behind the camera.
+        a, b, c = projected[0, :, :3].double()[surface.faces].unbind(1)
+        turn = (a * torch.linalg.cross(b, c)).sum(1)
+        shown = turn[seen[seen >= 0]]
+        if len(shown):
+            shares.append(float((shown * volume > 0).double().mean()))
+    return sum(shares) / len(shares) if shares else 0.0
 
 
 def _join(scene: Scene, placed: dict[str, Triangles]) -> Triangles:

@@ -5,11 +5,12 @@ import json
 import pytest
 import torch
 
-from diffrender.evaluate.geometry import GeometryEvaluator, triangles_w
+from diffrender.evaluate.geometry import VIEWS_OF_INSIDE, GeometryEvaluator, inside_share, triangles_w
 from diffrender.geometry.distances import SurfaceQuery, vertex_distance
 from diffrender.geometry.primitives import Triangles, icosphere, torus
 from diffrender.geometry.rigid import make_rigid
 from diffrender.geometry.rotations import axis_angle_to_matrix
+from diffrender.scene.cameras import Cameras
 from diffrender.scene.materials import Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
@@ -61,3 +62,23 @@ def test_a_scene_without_area_is_at_no_known_distance() -> None:
 def test_world_triangles_are_those_of_the_object() -> None:
     item = placed(icosphere(1), -2.0, 0.3)
     assert torch.allclose(triangles_w(Scene({"a": item}))["a"].vertices.float(), item.vertices_w(), atol=1e-6)
+
+
+@pytest.mark.parametrize("projection", ["perspective", "parallel"])
+def test_the_inside_of_a_closed_surface_is_seen_where_it_passes_through_itself(projection: str) -> None:
+    """A ball whose front is pushed out through its back: a cone's inside sticks out there, for cameras behind."""
+    whole = icosphere(3)
+    tip = int(whole.vertices[:, 2].argmax())
+    pierced = Triangles(whole.vertices.clone(), whole.faces)
+    pierced.vertices[tip] = torch.tensor([0.0, 0.0, -3.0])
+    eyes = torch.tensor([[0.3, 0.2, -9.0], [9.0, 0.2, -0.3]])
+    kind = {"fov_deg": 40} if projection == "perspective" else {"view_height": 8.0}
+    cameras = getattr(Cameras, projection)(eyes, height=64, width=64, **kind)
+    for turned in (False, True):  # a surface that is turned inside out is all outside
+        shown, hole = (Triangles(m.vertices, m.faces.flip(1) if turned else m.faces) for m in (whole, pierced))
+        assert inside_share(shown, cameras) == 0
+        assert 0.005 < inside_share(hole, cameras) < 0.5
+    # Of many cameras a few are asked: here none of those that see the hole.
+    many = torch.tensor([[0.3, 0.2, 9.0]]).repeat(2 * VIEWS_OF_INSIDE, 1)
+    many[1] = eyes[0]
+    assert inside_share(pierced, getattr(Cameras, projection)(many, height=64, width=64, **kind)) == 0

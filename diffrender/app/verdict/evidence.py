@@ -14,7 +14,7 @@ from torch import Tensor
 
 from diffrender.app.evaluation import Evaluation
 from diffrender.app.verdict.diagnosis import Diagnosis, diagnose
-from diffrender.evaluate.geometry import triangles_w
+from diffrender.evaluate.geometry import inside_share, triangles_w
 from diffrender.fit.loop import FitResult
 from diffrender.fit.objective import Loss
 from diffrender.geometry.primitives import Triangles
@@ -118,6 +118,11 @@ class State:
         starts = [sum(len(part.vertices) for part in parts[:index]) for index in range(len(parts))]
         faces = [part.faces + start for part, start in zip(parts, starts, strict=True)]
         return Triangles(torch.cat([part.vertices for part in parts]), torch.cat(faces))
+
+    @cached_property
+    def inside_share(self) -> float:
+        """The share of what is seen that is the inside of the surface; 0 if it is open."""
+        return inside_share(self.surface, self.cameras) if self.evaluation.geometry.whole.watertight else 0.0
 
     @cached_property
     def scores(self) -> FittedScores:

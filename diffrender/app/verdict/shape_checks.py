@@ -15,6 +15,8 @@ ROUGH_DEG, ROUGH_DEG_OF_COARSE = 7.0, 100.0
 # Per face. Good fits have none; a few at a fingertip or a fin do no harm.
 MOST_FOLDS, MOST_INTERSECTIONS = 0.01, 0.02
 TORN = 0.3
+# Of the pixels that see the surface. Good fits have none or a hundredth of that; with a thousandth, holes are seen.
+MOST_INSIDE = 0.001
 # Remeshing stops at two pixels; a pixel has one colour and one piece of silhouette.
 SMALLEST_PX = 0.5
 # Of the larger of start and targets; of the start.
@@ -58,6 +60,18 @@ def find_self_intersections(course: Course) -> Reason | None:
         f"The surface crosses itself: {after.self_intersections:,} pairs of {after.n_faces:,} faces",
         f"{_smooth(course)}, or lower its lr",
         fails=share > TORN,
+    )
+
+
+def find_pierced(course: Course) -> Reason | None:
+    """A closed surface that passes through itself, so that its inside is seen."""
+    share = course.end.inside_share
+    if share < MOST_INSIDE or share <= course.start.inside_share:
+        return None
+    return Reason(
+        "pierced",
+        f"The surface is pierced: {share:.1%} of what is seen of it is its inside",
+        f"{_smooth(course)}, or use larger faces (remesh)",
     )
 
 
@@ -115,6 +129,7 @@ SHAPE_CHECKS: tuple[Callable[[Course], Reason | None], ...] = (
     find_explosion,
     find_collapse,
     find_self_intersections,
+    find_pierced,
     find_folds,
     find_orange_peel,
     find_invisible_faces,
