@@ -78,7 +78,6 @@ def test_the_inside_of_a_closed_surface_is_seen_where_it_passes_through_itself(p
         shown, hole = (Triangles(m.vertices, m.faces.flip(1) if turned else m.faces) for m in (whole, pierced))
         assert inside_share(shown, cameras) == 0
         assert 0.005 < inside_share(hole, cameras) < 0.5
-    # Of many cameras a few are asked: here none of those that see the hole.
-    many = torch.tensor([[0.3, 0.2, 9.0]]).repeat(2 * VIEWS_OF_INSIDE, 1)
-    many[1] = eyes[0]
-    assert inside_share(pierced, getattr(Cameras, projection)(many, height=64, width=64, **kind)) == 0
+    # Of many cameras a few are asked, evenly: here every other one.
+    many = cameras.select([0, 1] * VIEWS_OF_INSIDE)
+    assert inside_share(pierced, many) == pytest.approx(inside_share(pierced, cameras.select([0])))
