@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from diffrender.config.scene_dependent_defaults import (
 )
 from diffrender.errors import ConfigError, DataError
 from diffrender.geometry.primitives import bumpy_sphere
+from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.materials import Ggx, Lambert, Unlit
@@ -392,3 +394,20 @@ def test_a_picture_without_an_object_is_told(tmp_path: Path) -> None:
     assert setup.fit_views.masks is None and any("in front of it in 3" in note for note in setup.notes)
     with pytest.raises(DataError, match=r"masks cannot be found: .* in 3"):
         build_fit(parse_config("targets: {path: ., find_masks: true}", tmp_path))
+
+
+@pytest.mark.parametrize("degrees", [0.0, 2.0])
+def test_poses_that_outlines_contradict_are_learned(tmp_path: Path, degrees: float) -> None:
+    write(tmp_path, size=200, count=12)
+    content = json.loads((tmp_path / "transforms.json").read_text())
+    generator = torch.Generator().manual_seed(1)
+    for frame in content["frames"]:
+        pose = torch.tensor(frame["transform_matrix"], dtype=torch.float64)
+        turn = torch.nn.functional.normalize(torch.randn(3, generator=generator), dim=0) * math.radians(degrees)
+        pose[:3, :3] = axis_angle_to_matrix(turn).double() @ pose[:3, :3]
+        frame["transform_matrix"] = pose.tolist()
+    (tmp_path / "transforms.json").write_text(json.dumps(content))
+    setup = built(tmp_path)
+    assert ("cameras.pose" in setup.model.latents) == (degrees > 0)
+    assert ("outlines disagree" in setup.reasons.get("optimize.cameras.pose", "")) == (degrees > 0)
+    assert "cameras.pose" not in built(tmp_path, "optimize: {cameras.pose: off}").model.latents

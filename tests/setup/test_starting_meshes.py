@@ -12,10 +12,13 @@ import torch
 from diffrender.config.load import parse_config
 from diffrender.config.resolved import format_resolved
 from diffrender.errors import ConfigError, DataError
+from diffrender.geometry.mesh_checks import check_mesh
+from diffrender.geometry.primitives import Triangles
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 from diffrender.setup.fit_setup import build_fit
+from diffrender.setup.hull import MOST_CELLS
 from diffrender.setup.region import box_of_views
 from diffrender.writers.cameras import write_transforms
 from diffrender.writers.images.png import write_png
@@ -53,6 +56,18 @@ def test_the_hull_of_a_target_is_closed_in_its_place_and_holds_it() -> None:
 def test_the_hull_of_a_ring_has_its_hole() -> None:
     mesh = start_of(built("mesh: {init: visual_hull, resolution: 24}", "{init: torus, segments: [24, 12]}"))
     assert mesh.n_vertices - len(mesh.topology.edges) + mesh.n_faces == 0
+
+
+@pytest.mark.parametrize(("tube", "is_thin"), [(0.04, True), (0.3, False)])
+def test_hulls_of_thin_things_are_finer(tube: float, is_thin: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = TARGETS.replace("64", "300") % f"{{init: torus, tube: {tube}, segments: [48, 12]}}" + HULL
+    setup = build_fit(parse_config(text, Path()))
+    resolution = setup.config.mesh.resolution
+    assert (resolution > 1.2 * MOST_CELLS) == is_thin and (resolution == MOST_CELLS) != is_thin
+    assert check_mesh(Triangles(start_of(setup).vertices, start_of(setup).faces)).genus == 1
+    # So many views that finer cells would take long.
+    monkeypatch.setattr("diffrender.setup.hull.MOST_LOOK_UPS", 1e6)
+    assert build_fit(parse_config(text, Path())).config.mesh.resolution == MOST_CELLS
 
 
 def test_held_out_views_do_not_carve() -> None:
