@@ -39,8 +39,8 @@ def custom_gradient(
     One of them is enough if it is made of PyTorch operations: the other is its transpose. Rules are differentiated for
     second derivatives. Under torch.vmap the function is called once per row.
     Raises ConfigError without a rule; ShapeError if a rule returns what has not the shape of its argument or result, or
-    a derivative of complex numbers, or of a tensor within a list or a module, is asked for; ProgramError if the
-    function does not return tensors, or a missing rule cannot be found from the other.
+    a derivative is asked for of complex numbers, or of a tensor within a list, tuple, dict or module; ProgramError if
+    the function does not return tensors, or a missing rule cannot be found from the other.
     """
     if vjp is None and jvp is None:
         raise ConfigError(
@@ -85,15 +85,18 @@ class _Rules:
         for number, argument in enumerate(arguments, 1):
             if isinstance(argument, Tensor):
                 continue
-            is_module = isinstance(argument, torch.nn.Module)
-            found = argument.parameters() if is_module else tree_leaves(argument)
-            within = [each for each in found if isinstance(each, Tensor)]
+            leaves = tree_leaves(argument)
+            modules = [each for each in leaves if isinstance(each, torch.nn.Module)]
+            within = [each for each in leaves if isinstance(each, Tensor)]
+            within += [each for module in modules for each in module.parameters()]
+            # Of rows under torch.vmap its own rule tells.
+            within = [each for each in within if not torch._C._functorch.is_batchedtensor(each)]
             # Tangents are there without gradients as well.
             if any(has_derivative(each if torch.is_grad_enabled() else each.detach()) for each in within):
                 raise ShapeError(
                     f"custom_gradient: argument {number} of {self.name} is a {type(argument).__name__} that holds a"
                     " tensor whose derivative is needed, and would get none; give each tensor as an argument of its"
-                    " own, or its `.detach()` if it needs none"
+                    " own, or say that it needs none: `.detach()` of a tensor, `.requires_grad_(False)` of a module"
                 )
 
     def value(self, arguments: Sequence[Any]) -> Any:

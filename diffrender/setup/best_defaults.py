@@ -42,10 +42,11 @@ SHAPE_SIDE = 200
 # size take four times as long: 50 of 400 give what 80 do on photographs of 640 pixels, 40 leave textures unfinished.
 SMALL_UNTIL, LARGE_FROM = 0.8, 0.875
 LARGE_SCALE = 0.25
-# The part of those in which meshes are remeshed and vertices hold their colours. A texture from the start takes a third
-# longer, and its details pull vertices about before the shape is there: photographs of 320 pixels 26.8 dB and 23 pairs
-# of faces that cross, for 27.5 and none; with poses off by two degrees 26.1 dB and 211, for 27.5 and none. Without the
-# last quarter, in which a texture is learned on small images, renders lose .4 to 2 dB.
+# The part of those, also where all images are small, in which meshes are remeshed and vertices hold their colours. A
+# texture from the start takes a third longer, and its details pull vertices about before the shape is there: pictures
+# of 320 pixels 26.8 dB and 23 pairs of faces that cross, for 27.5 and none; with poses off by two degrees 26.1 dB and
+# 211, for 27.5 and none. Without the last quarter, in which a texture is learned before images are full size, renders
+# lose .4 to 2 dB.
 REMESHED_UNTIL = 0.75
 # A closed surface has four times the area of its mean outline, or more if it is hollow (Cauchy's formula), and charts
 # fill six tenths of a texture; so this many texels per pixel of the object show each where it looks into a camera.
@@ -53,8 +54,6 @@ TEXELS_PER_PIXEL = 4 / 0.6
 TEXTURES, MULTIPLE = (128, 2048), 64
 DECAY = ExponentialOptions(final=0.1)
 DECAYING = ParameterOptions(schedule=DECAY)
-# Of textures that have the last steps alone: with a tenth of the rate there, those of a fish lost two decibels.
-STEADY = ParameterOptions()
 
 
 class Chosen(NamedTuple):
@@ -177,9 +176,10 @@ def choose_defaults(config: FitConfig, views: Views, shows_surface: bool = False
         is_remeshed = optimize.method == "adam" and earlier < optimize.steps
         is_remeshed &= config.program is None and not _is_placed(config)
         is_alone = config.material is None or not any(isinstance(form, TextureOf) for _, form in config.material)
-        starts_at_vertices = is_remeshed and is_alone
+        starts_at_vertices = is_remeshed and is_alone and _learns_colors_after(config, earlier)
         if starts_at_vertices:
-            stop, color = earlier, STEADY
+            # Its rate decays from where the texture begins: from the first step, or not at all, cost .7 to 2 dB.
+            stop, color = earlier, _decaying_after(earlier, optimize.steps)
         updates["material"], reasons["material"] = _choose_material(config, shown, starts_at_vertices)
     is_small = config.targets.path is not None and len(views) <= FEW_PICTURES
     if is_small and "batch_size" not in optimize.model_fields_set:
@@ -216,6 +216,20 @@ def _choose_material(config: FitConfig, pixels: float, starts_at_vertices: bool)
         texture = texture.model_copy(update={"from_vertices": True})
         reason += ", learned at vertices until its mesh is remeshed no more"
     return material.model_copy(update={"base_color": texture}), reason
+
+
+def _learns_colors_after(config: FitConfig, step: int) -> bool:
+    """Return whether base colours are learned after `step`."""
+    if config.loss is not None and config.loss.image is None:
+        return False
+    written = config.optimize.written()
+    own = written.get("material.base_color", ParameterOptions())
+    return own is not None and (own.stop is None or own.stop > step)
+
+
+def _decaying_after(step: int, steps: int) -> ParameterOptions:
+    """Return options of a value whose rate is full until `step` of `steps`, and then decays."""
+    return ParameterOptions(schedule=ExponentialOptions(final=DECAY.final, hold=step / steps))
 
 
 def _texture_for(pixels: float) -> TextureOf[Albedo]:

@@ -73,7 +73,8 @@ def note_left_out(names: list[str], where: str) -> str:
     return (
         f"{where}: the visual hull is carved without {some(names)}, whose {'masks do' if several else 'mask does'} not"
         " agree with those of the other views; the fit still compares"
-        f" {'them' if several else 'it'}: correct mask and camera, remove the frame, or learn optimize.cameras.pose"
+        f" {'them' if several else 'it'}: correct mask and camera or remove the frame,"
+        " unless optimize.cameras.pose is learned, which corrects cameras that are nearly right"
     )
 
 

@@ -383,6 +383,15 @@ def test_strict_turns_a_failed_verdict_into_an_exit_status(tmp_path: Path, pictu
         assert ("failed  finished after 60 steps" in result.output) == (lr == "2")
 
 
+@pytest.mark.parametrize("limit", ["optimize.steps=12", "optimize={minutes: 0.001}"])
+def test_few_steps_come_first(limit: str, tmp_path: Path, pictures: Callable[[], Capture]) -> None:
+    small = "mesh={init: sphere, radius: 0.3}"
+    metrics, _, _ = fit_planted(Mistake("", "", "", (limit, small)), tmp_path, pictures)
+    first, *others = metrics["reasons"]
+    assert metrics["verdict"] == "failed" and first["key"] == "few_steps" and others
+    assert first["remedy"].endswith("400") and ("minutes: more" in first["remedy"]) == ("minutes" in limit)
+
+
 def test_an_interrupted_fit_is_doubtful(
     tmp_path: Path, pictures: Callable[[], Capture], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 import diffrender.app.evaluation as evaluation
 from diffrender.app.run import RunResult
+from diffrender.app.verdict.state_checks import POSES_ARE_LEARNED
 from diffrender.config.load import load_config, parse_config
 from diffrender.errors import ConfigError
 from diffrender.evaluate.views import evaluate_views
@@ -93,6 +94,9 @@ def test_cameras_and_shape_are_recovered_together(refined: tuple[Views, RunResul
     assert abs(float(eyes.norm(dim=1).mean() / before.norm(dim=1).mean()) - 1) < 0.005
     assert "more views" in (result.folder / "scene.resolved.yaml").read_text()
     assert "chosen for you: optimize.batch_size: more views" in " ".join(shown.split())
+    # It is not advised to learn poses, which are.
+    before = " ".join(shown.partition("step")[0].split())
+    assert POSES_ARE_LEARNED in before and "cameras.pose: {}" not in before and "or learn" not in before
 
 
 def test_held_out_views_are_scored_at_poses_of_their_own(refined: tuple[Views, RunResult, str, Path]) -> None:

@@ -20,12 +20,20 @@ def test_worked_examples():
     assert Cosine(final=0.2).factor(0.5) == pytest.approx(0.6)
     assert Cosine(final=0.2).factor(1.0) == pytest.approx(0.2)
     assert Exponential(final=0.01).factor(0.5) == pytest.approx(0.1)
+    held = Exponential(final=0.01, hold=0.6)
+    assert [held.factor(each) for each in (0, 0.6, 0.8, 1)] == pytest.approx([1, 1, 0.1, 0.01])
 
 
 @pytest.mark.parametrize(("schedule", "final"), [(Cosine, -0.1), (Cosine, 1.1), (Exponential, 0.0), (Exponential, 2.0)])
 def test_bad_ends_are_refused(schedule, final):
     with pytest.raises(ConfigError, match="final must be"):
         schedule(final=final)
+
+
+@pytest.mark.parametrize("hold", [-0.1, 1.0])
+def test_rates_are_not_held_to_the_end(hold):
+    with pytest.raises(ConfigError, match="hold must be at least 0 and below 1"):
+        Exponential(hold=hold)
 
 
 def test_a_rate_acts_from_start_to_stop_only():

@@ -249,8 +249,11 @@ def test_tensors_within_arguments_are_refused_if_their_derivative_is_needed() ->
         torch.func.jvp(lambda y: add(x, [y]), (other,), (other,))
     network = custom_gradient(lambda x, layer: layer(x), vjp=lambda g, v, x, layer: (g, None))
     layer = torch.nn.Linear(3, 3, dtype=torch.float64)
-    with pytest.raises(ShapeError, match="is a Linear that holds"):
-        network(x, layer)
+    for nest in (layer, [layer]):
+        with pytest.raises(ShapeError, match=r"is a (Linear|list) that holds.*requires_grad_\(False\)` of a module"):
+            network(x, nest)
+    with pytest.raises(ShapeError, match=r"under torch\.vmap takes tensors, not nests"):
+        torch.vmap(lambda y: add(x, [y]))(torch.stack([other, other]))
     x.requires_grad_()
     torch.testing.assert_close(add(x, [other, leaf.detach()]), x + 2 * other)
     network(x, layer.requires_grad_(False)).sum().backward()

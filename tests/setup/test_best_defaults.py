@@ -88,7 +88,8 @@ def test_one_line_is_a_hull_that_is_remeshed_with_a_texture(tmp_path: Path, mask
     setup = built(tmp_path)
     (item,) = setup.scene.objects.values()
     assert item.mesh.topology.is_closed and isinstance(item.material, Unlit)
-    assert isinstance(texture_of(setup), TextureOf)
+    assert texture_of(setup).from_vertices
+    assert setup.config.optimize.parameters()["material.base_color"].schedule.hold == 0.6
     shape = shape_of(setup)
     assert shape.remesh is not None and (shape.remesh.most_faces, shape.remesh.subdivide, shape.remesh.stop) == (
         8000,
@@ -156,11 +157,13 @@ def test_textures_are_colours_of_vertices_first(tmp_path: Path) -> None:
     # On small images a texture begins, without remeshing.
     assert policy.stop == 262
     assert "learned at vertices until" in setup.reasons["material"]
-    # The last steps are all that the texture has.
-    assert setup.config.optimize.parameters()["material.base_color"].schedule.type == "constant"
+    # Its rate decays from its first step.
+    schedule = setup.config.optimize.parameters()["material.base_color"].schedule
+    assert (schedule.type, schedule.final, schedule.hold) == ("exponential", 0.1, 262 / 400)
     # Another texture of the object would be unwrapped as well; nothing is left to learn, or is never remeshed.
     rough = "lights: [ambient]\nmaterial: {type: ggx, roughness: {texture: 0.5}}"
-    for text in (rough, "optimize: {steps: 2}", "optimize: {scale: {}}"):
+    for options in ("steps: 2", "scale: {}", "method: levenberg_marquardt", "material.base_color: {stop: 200}", None):
+        text = rough if options is None else f"optimize: {{{options}}}"
         assert isinstance(built(tmp_path, text).scene.objects["object"].material.base_color, Texture), text
 
 
@@ -169,7 +172,14 @@ def test_lit_shapes_have_a_texture_as_well(tmp_path: Path) -> None:
     for text, kind in (("lights: [ambient]", Lambert), ("lights: [ambient]\nmaterial: ggx", Ggx)):
         setup = built(tmp_path, text)
         (item,) = setup.scene.objects.values()
-        assert isinstance(item.material, kind) and isinstance(texture_of(setup), TextureOf)
+        assert isinstance(item.material, kind) and texture_of(setup).from_vertices
+
+
+def test_where_no_colours_are_learned_meshes_are_remeshed_as_long_as_images_are_small(tmp_path: Path) -> None:
+    write(tmp_path)
+    given = "material: {type: unlit, base_color: {texture: 0.5}}"
+    for text in ("loss: {image: null}", "optimize: {material.base_color: off}", given):
+        assert shape_of(built(tmp_path, text)).remesh.stop == 320, text
 
 
 def test_few_views_start_from_a_sphere(tmp_path: Path) -> None:

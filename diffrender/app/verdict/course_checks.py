@@ -41,6 +41,8 @@ FEWEST_STEPS = 10
 # Rates above the default by this are named as a cause.
 HIGH_RATE = 4.0
 RISING = 1.1
+# Of Adam, for a shape: fewer are no fair trial; half of the usual ones, where minutes were given, not steps.
+FEW_STEPS, FEW_STEPS_OF_MINUTES, USUAL_STEPS = 50, 200, 400
 # Share of the start's data terms that is left, if a regulariser outweighs them.
 LITTLE_FITTED = 0.5
 # With such scores inside the masks, nothing is hardly fitted.
@@ -137,6 +139,21 @@ def find_unfinished_descent(course: Course) -> Reason | None:
         "too_few_steps",
         f"The objective was still falling at the end: {before:.3g}, then {last:.3g} at step {steps:,}",
         f"Set optimize.steps: {max(100, 3 * steps)}",
+    )
+
+
+def find_few_steps(course: Course) -> Reason | None:
+    """A shape that had no time to become what the images show: the likely cause of all else that is found."""
+    setup, steps = course.case.setup, course.case.setup.settings.steps
+    is_of_minutes = "minutes" in setup.reasons.get("optimize.steps", "")
+    is_few = steps < (FEW_STEPS_OF_MINUTES if is_of_minutes else FEW_STEPS) and not setup.optimizer.converged
+    is_bad = find_low_iou(course) or find_low_psnr(course) or find_heldout_gap(course)
+    if not (is_few and is_bad and course.case.shape_paths and course.result.stop_reason == "finished"):
+        return None
+    return Reason(
+        "few_steps",
+        f"{steps:,} steps are few for a shape that is learned: what else is said may come of that",
+        f"Set optimize.{'minutes: more, or steps' if is_of_minutes else 'steps'}: {USUAL_STEPS}",
     )
 
 

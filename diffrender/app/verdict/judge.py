@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from diffrender.app.evaluation import Evaluation
-from diffrender.app.verdict.course_checks import COURSE_CHECKS
+from diffrender.app.verdict.course_checks import COURSE_CHECKS, find_few_steps
 from diffrender.app.verdict.evidence import Case, Course, State
 from diffrender.app.verdict.reason import Reason, Verdict
 from diffrender.app.verdict.shape_checks import SHAPE_CHECKS
@@ -35,8 +35,8 @@ class Judge:
         """Return the verdict on the `result` of the fit; rows: of metrics.jsonl in the run's `folder`."""
         end = State(self._case, result.scene, result.cameras, final)
         course = Course(self._start, end, result, rows, folder)
-        found = [*self._of_targets, *_reasons(STATE_CHECKS, end), *_reasons(VALUE_CHECKS, course)]
-        found += _reasons(COURSE_CHECKS, course)
+        found = [*self._of_targets, *_reasons([find_few_steps], course)]
+        found += [*_reasons(STATE_CHECKS, end), *_reasons(VALUE_CHECKS, course), *_reasons(COURSE_CHECKS, course)]
         if self._case.shape_paths:
             found += _reasons(SHAPE_CHECKS, course)
         # A bad start that a good fit has left behind is no reason to doubt it; otherwise it is a likely cause.

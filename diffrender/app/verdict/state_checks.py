@@ -11,8 +11,15 @@ from diffrender.app.verdict.diagnosis import diagnose
 from diffrender.app.verdict.evidence import State
 from diffrender.app.verdict.reason import Reason
 from diffrender.geometry.winding import winding_numbers
+from diffrender.scene.quantity_kinds import CAMERA_POSES
 from diffrender.setup.region import INSIDE
 
+# Reasons that inexact poses of cameras explain, and what is said of them where these are learned.
+OF_POSES = ("masks_contradict", "inexact_cameras")
+POSES_ARE_LEARNED = (
+    "Poses that are nearly right are corrected (optimize.cameras.pose is learned); of others, check that images, masks"
+    " and cameras belong together, and that all masks show the same whole object"
+)
 # Shares of the masks' area.
 NO_OVERLAP = 0.02
 # Below 1, since scans have holes.
@@ -37,7 +44,10 @@ def find_contradicting_masks(state: State) -> Reason | None:
     names = ("cam_from_world", "focal_px", "center_px")
     is_same = all(torch.equal(getattr(before, name), getattr(now, name)) for name in names)
     diagnosis = case.diagnosis if is_same else diagnose(replace(case.views, cameras=now), case.setup.origin)
-    return None if diagnosis is None else diagnosis.reason(case.has_masks_by_depth)
+    reason = None if diagnosis is None else diagnosis.reason(case.has_masks_by_depth)
+    if reason is None or reason.key not in OF_POSES or CAMERA_POSES not in case.learned_kinds:
+        return reason
+    return replace(reason, remedy=POSES_ARE_LEARNED)
 
 
 def find_missed_masks(state: State) -> Reason | None:

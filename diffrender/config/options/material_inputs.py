@@ -55,8 +55,8 @@ class TextureOf(Strict, Generic[T]):
     from_vertices: bool = option(
         False,
         "whether it is learned as a value per vertex until the object is unwrapped after its last remeshing: quicker,"
-        " and without seams, which remeshing cannot move freely; so are chosen textures of a capture of 566 pixels or"
-        " more",
+        " and without seams, which remeshing cannot move freely; so are textures that are chosen for a shape from"
+        " masks",
     )
 
     def rules(self) -> Iterator[Finding]:

@@ -75,8 +75,8 @@ class RemeshScheduleOptions(Strict, shorthands={str: "when", list: "when"}):
     stop: PositiveInt | None = option(None, "continuous only: last step (exclusive)")
     shortest: PositiveFloat | None = option(
         None,
-        f"target edge length, in object units; if omitted: {defaults.SHORTEST_PX:g} pixels; twice as long while"
-        " `resolution` begins at a quarter of the size, four times at an eighth",
+        f"target edge length, in object units; if omitted: {defaults.SHORTEST_PX:g} pixels. Until images are full"
+        " size it counts twice if `resolution` begins at a quarter of that, four times at an eighth",
     )
     longest: PositiveFloat | None = option(
         None, f"target edge length, in object units; if omitted: {defaults.LONGEST:g} radii of the region"

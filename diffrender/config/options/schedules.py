@@ -31,6 +31,7 @@ class ExponentialOptions(ScheduleOptions):
 
     type: Literal["exponential"] = "exponential"
     final: float = option(0.1, FINAL, gt=0, le=1)
+    hold: float = option(0.0, "fraction of the steps before it goes down", ge=0, lt=1)
 
 
 AnySchedule: TypeAlias = Annotated[

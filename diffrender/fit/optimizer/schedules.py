@@ -49,17 +49,21 @@ class Exponential(Schedule):
     """Exponential decay from 1 to `final`.
 
     final: above 0 and at most 1, the final factor of the learning rate.
+    hold: the share of the steps before it decays, at least 0 and below 1.
     """
 
     final: float = 0.1
+    hold: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.final <= 1:
             raise ConfigError(f"exponential: final must be above 0 and at most 1, got {self.final}")
+        if not 0 <= self.hold < 1:
+            raise ConfigError(f"exponential: hold must be at least 0 and below 1, got {self.hold}")
 
     def factor(self, progress: float) -> float:
-        """Return final ** progress."""
-        return self.final**progress
+        """Return final ** progress, of the steps that are not held."""
+        return self.final ** max(0.0, (progress - self.hold) / (1 - self.hold))
 
 
 SCHEDULES: dict[str, type[Schedule]] = {"constant": Constant, "cosine": Cosine, "exponential": Exponential}
