@@ -18,6 +18,8 @@ from diffrender.scene.target_views import Views
 
 # Views per render call: enough to keep all cores busy, few enough for the memory of large images.
 CHUNK = 4
+# Rims of masks are less exact than that.
+UNCOVERED_PX = 2
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class ViewScores:
     known: the share of the image that is known, and so scored.
     brightness, target_brightness: mean linear values of the covered pixels, and of the target inside its mask (of all
         pixels without one); 0 if there are none.
+    uncovered: how many pixels of the mask are not covered, nor is any within UNCOVERED_PX of them; NaN without a mask.
     """
 
     name: str
@@ -44,6 +47,7 @@ class ViewScores:
     known: float
     brightness: float
     target_brightness: float
+    uncovered: float
 
 
 def evaluate_views(scene: Scene, views: Views, render_views: RenderViews) -> dict[str, float]:
@@ -66,7 +70,7 @@ def score_views(scene: Scene, views: Views, render_views: RenderViews) -> list[V
         rgba = render_views(scene, part.cameras).rgba
         rendered, target = (srgb_from_linear(image).clamp(0, 1) for image in (rgba[..., :3], part.images))
         whole = psnr_db(rendered, target, part.weights).clamp_max(MOST_DB)
-        inside, overlap, similar, similar_inside = (torch.full_like(whole, math.nan) for _ in range(4))
+        inside, overlap, similar, similar_inside, uncovered = (torch.full_like(whole, math.nan) for _ in range(5))
         known = torch.ones_like(whole) if part.weights is None else part.weights.mean((1, 2))
         weights = torch.ones_like(rgba[..., 3]) if part.weights is None else part.weights
         brightness = _mean(rgba[..., :3], weights * (rgba[..., 3] > 0.5))
@@ -81,9 +85,10 @@ def score_views(scene: Scene, views: Views, render_views: RenderViews) -> list[V
             counted = counted if part.weights is None else counted * part.weights
             inside = psnr_db(rendered, target, counted).clamp_max(MOST_DB)
             overlap = mask_iou(rgba[..., 3], part.masks, weight=part.weights)
+            uncovered = _count_within(counted * (rgba[..., 3] < 0.5), UNCOVERED_PX)
             if is_large:
                 similar_inside = mean_ssim(*similarity, is_object)
-        means = whole, inside, overlap, similar, similar_inside, known, brightness, target_brightness
+        means = whole, inside, overlap, similar, similar_inside, known, brightness, target_brightness, uncovered
         columns = (column.tolist() for column in means)
         scores += [ViewScores(*row) for row in zip(part.names, *columns, strict=True)]
     return scores
@@ -92,6 +97,13 @@ def score_views(scene: Scene, views: Views, render_views: RenderViews) -> list[V
 def _mean(images: Tensor, weight: Tensor) -> Tensor:
     total = weight.sum((1, 2))
     return torch.where(weight > 0, images.mean(-1) * weight, 0).sum((1, 2)) / total.where(total > 0, 1.0)
+
+
+def _count_within(region: Tensor, depth_px: int) -> Tensor:
+    """Return how many pixels of each region [n, H, W], where it is above 0, have only such within `depth_px`: [n]."""
+    outside = (region <= 0).float()[:, None]
+    near = torch.nn.functional.max_pool2d(outside, 2 * depth_px + 1, 1, depth_px)
+    return (near == 0).flatten(1).sum(1).to(region.dtype)
 
 
 def mean_scores(scores: Sequence[ViewScores]) -> dict[str, float]:

@@ -220,8 +220,8 @@ def _are_cut_off(views: Views) -> bool:
 
 def _of_focal(factor: float) -> Mistake:
     """Return that the true focal length is so many times as large."""
-    remedy = f"check fl_x and fl_y, or camera_angle_x: in pixels about {factor:.3g} times as large would agree"
-    return Mistake(f"focal lengths {1 / factor:.3g} times as large as true ones", remedy, _rescale(factor, 1))
+    remedy = f"check fl_x and fl_y, or camera_angle_x: in pixels about {factor:.2f} times as large would agree"
+    return Mistake(f"focal lengths {1 / factor:.2f} times as large as true ones", remedy, _rescale(factor, 1))
 
 
 def _rescale(focal: float, center: float) -> Change:

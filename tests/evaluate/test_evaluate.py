@@ -38,7 +38,7 @@ def test_equal_images_have_the_largest_finite_psnr():
     scene, cameras = blob_scene(), blob_cameras(5, 24, 24)
     scores = evaluate_views(scene, blob_views(scene, cameras), render_blob)
     assert scores.pop("known") == 1
-    assert scores.pop("brightness") == pytest.approx(scores.pop("target_brightness")) and len(scores) == 5
+    assert scores.pop("brightness") == pytest.approx(scores.pop("target_brightness")) and scores.pop("uncovered") == 0
     assert scores == {"psnr_db": 99.0, "psnr_masked_db": 99.0, "mask_iou": 1.0, "ssim": 1.0, "ssim_masked": 1.0}
 
 
@@ -130,7 +130,7 @@ def test_each_view_has_its_own_scores():
 
 def test_the_worst_view_is_first_and_a_mean_does_not_hide_nan():
     psnr_db = {"a": 30.0, "b": math.nan, "c": 20.0}
-    scores = [ViewScores(name, value, *[1.0] * 7) for name, value in psnr_db.items()]
+    scores = [ViewScores(name, value, *[1.0] * 8) for name, value in psnr_db.items()]
     assert [view.name for view in sort_worst_first(scores)] == ["b", "c", "a"]
     assert math.isnan(mean_scores(scores)["psnr_db"])
 
@@ -153,3 +153,25 @@ def test_scores_are_of_what_is_known() -> None:
         scores = evaluate_views(blob_scene(), views, shifted(0.1))
         assert (scores["psnr_db"], scores["psnr_masked_db"]) == pytest.approx(wanted, abs=1e-3)
         assert scores["mask_iou"] == 0
+
+
+def test_what_is_deep_within_an_uncovered_part_of_the_mask_is_counted():
+    """Rims of two pixels do not count, nor what is unknown."""
+    scene, cameras = blob_scene(), blob_cameras(5, 24, 24)
+    views = blob_views(scene, cameras)
+    assert views.masks is not None
+    masks = torch.zeros_like(views.masks)
+    masks[0, :9, :7] = 1  # at the border of the picture, beyond which nothing is known
+    masks[1, 3:12, 3:8] = 1
+    masks[2, 3:7] = 1
+
+    def empty(scene, cameras):
+        image = torch.zeros(len(cameras), 24, 24, 4)
+        return SimpleNamespace(rgba=image)
+
+    found = score_views(scene, replace(views, masks=masks), empty)
+    assert [view.uncovered for view in found] == [7 * 5, 5 * 1, 0, 0, 0]
+    weights = torch.ones_like(masks)
+    weights[1, 7] = 0
+    found = score_views(scene, replace(views, masks=masks, weights=weights), empty)
+    assert [view.uncovered for view in found][:2] == [35, 0]

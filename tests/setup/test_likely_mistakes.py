@@ -52,7 +52,7 @@ def test_focal_lengths_are_tried_finely_where_no_usual_factor_explains(
 
     monkeypatch.setattr(likely_mistakes, "share_of_outlines", share)
     found = try_mistakes(views, (0.0, 0.0, 0.0)).found
-    assert found is not None and found.name == "focal lengths 0.908 times as large as true ones"
+    assert found is not None and found.name == "focal lengths 0.91 times as large as true ones"
 
 
 @pytest.mark.parametrize(("but_for_one", "is_found"), [(0.3, True), (0.996, False)])

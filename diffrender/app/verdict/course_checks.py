@@ -41,6 +41,9 @@ FEWEST_STEPS = 10
 # Rates above the default by this are named as a cause.
 HIGH_RATE = 4.0
 RISING = 1.1
+# Pixels deep within what is uncovered (evaluate.views), and the least number and share of views. A chair without a bar:
+# ten of fourteen views; photographs of a dinosaur, whose masks are rough: three; a bulldozer: none of fifty.
+UNCOVERED_PIXELS, UNCOVERED_VIEWS, UNCOVERED_SHARE = 8, 3, 1 / 3
 # Of Adam, for a shape: fewer are no fair trial; half of the usual ones, where minutes were given, not steps.
 FEW_STEPS, FEW_STEPS_OF_MINUTES, USUAL_STEPS = 50, 200, 400
 # Share of the start's data terms that is left, if a regulariser outweighs them.
@@ -175,6 +178,21 @@ def find_low_iou(course: Course) -> Reason | None:
     )
 
 
+def find_missing_part(course: Course) -> Reason | None:
+    """A part that masks show in many views and that the shape does not have; masks that are wrong are so in few."""
+    uncovered = course.end.scores.uncovered
+    bad = uncovered >= UNCOVERED_PIXELS
+    if not course.case.shape_paths or not int(bad.sum()) >= max(UNCOVERED_VIEWS, UNCOVERED_SHARE * len(bad)):
+        return None
+    worst = int(uncovered.nan_to_num(-1).argmax())
+    return Reason(
+        "missing_part",
+        f"A part that masks show is missing: {int(bad.sum())} of {len(bad)} fitted views have pixels that stay"
+        f" uncovered, most of them {course.end.scores.names[worst]}",
+        "Give larger images (targets.resolution), or a finer start, mesh: {init: visual_hull, resolution: 256}",
+    )
+
+
 def find_low_psnr(course: Course) -> Reason | None:
     """Colours that do not match the images."""
     psnr = masked_psnr(course.end.main)
@@ -290,6 +308,7 @@ COURSE_CHECKS: tuple[Callable[[Course], Reason | None], ...] = (
     find_return,
     find_worse_than_start,
     find_low_iou,
+    find_missing_part,
     find_low_psnr,
     find_outlier_views,
     find_heldout_gap,

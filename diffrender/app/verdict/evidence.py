@@ -37,6 +37,7 @@ class FittedScores(NamedTuple):
     psnr_db: Tensor
     brightness: Tensor
     target_brightness: Tensor
+    uncovered: Tensor
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ class State:
                 view.psnr_masked_db if has_masks else view.psnr_db,
                 view.brightness,
                 view.target_brightness,
+                view.uncovered,
             )
             for view in views
         ]

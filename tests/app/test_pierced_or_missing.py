@@ -1,4 +1,4 @@
-"""The verdict on closed surfaces that pass through themselves."""
+"""The verdict on closed surfaces that pass through themselves, and on shapes that lack a part."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from diffrender.app.verdict.evidence import State
+from diffrender.app.verdict.course_checks import COURSE_CHECKS, find_missing_part
+from diffrender.app.verdict.evidence import FittedScores, State
 from diffrender.app.verdict.shape_checks import SHAPE_CHECKS, find_pierced
 from diffrender.evaluate.geometry import GeometryEvaluator
 from diffrender.geometry.primitives import icosphere
@@ -48,3 +49,20 @@ def test_a_surface_whose_inside_is_seen_is_told() -> None:
     # What the start had is no fault of the fit; of open surfaces both sides are seen; a dent is no hole.
     assert reason(pierced, pierced) is reason(whole, whole) is reason(whole, state(-0.9)) is None
     assert reason(whole, state(-3.0, first_face=1)) is None
+
+
+def missing(uncovered: list[float], paths: tuple[str, ...] = ("mesh.vertices",)) -> Any:
+    unused = torch.zeros(len(uncovered))
+    names = [f"view_{k}" for k in range(len(uncovered))]
+    scores = FittedScores(names, unused, unused, unused, unused, torch.tensor(uncovered))
+    course: Any = SimpleNamespace(end=SimpleNamespace(scores=scores), case=SimpleNamespace(shape_paths=paths))
+    return find_missing_part(course)
+
+
+def test_a_part_that_stays_uncovered_in_many_views_is_told() -> None:
+    found = missing([9.0, 0, 50, 8, 0, 0])
+    assert found.key == "missing_part" and "3 of 6 fitted views" in found.text and "them view_2" in found.text
+    assert find_missing_part in COURSE_CHECKS
+    # Masks are wrong in few views, or by few pixels; without masks nothing is known; a given shape cannot be finer.
+    assert missing([9.0, 0, 50, 8] + 8 * [0]) is missing([90.0, 90]) is missing([7.0] * 6) is None
+    assert missing([float("nan")] * 6) is missing([9.0] * 6, ()) is None
