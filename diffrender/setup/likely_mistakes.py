@@ -220,8 +220,13 @@ def _are_cut_off(views: Views) -> bool:
 
 def _of_focal(factor: float) -> Mistake:
     """Return that the true focal length is so many times as large."""
-    remedy = f"check fl_x and fl_y, or camera_angle_x: in pixels about {factor:.2f} times as large would agree"
-    return Mistake(f"focal lengths {1 / factor:.2f} times as large as true ones", remedy, _rescale(factor, 1))
+    remedy = f"check fl_x and fl_y, or camera_angle_x: in pixels about {_digits(factor)} times as large would agree"
+    return Mistake(f"focal lengths {_digits(1 / factor)} times as large as true ones", remedy, _rescale(factor, 1))
+
+
+def _digits(factor: float) -> str:
+    """Return a factor in two digits, or in three near 1, which it is not."""
+    return f"{factor:.{3 if abs(factor - 1) < 0.05 else 2}g}"
 
 
 def _rescale(focal: float, center: float) -> Change:

@@ -53,6 +53,8 @@ def test_focal_lengths_are_tried_finely_where_no_usual_factor_explains(
     monkeypatch.setattr(likely_mistakes, "share_of_outlines", share)
     found = try_mistakes(views, (0.0, 0.0, 0.0)).found
     assert found is not None and found.name == "focal lengths 0.91 times as large as true ones"
+    # Close to 1 it does not read as no mistake.
+    assert likely_mistakes._of_focal(1 / 1.03).name == "focal lengths 1.03 times as large as true ones"
 
 
 @pytest.mark.parametrize(("but_for_one", "is_found"), [(0.3, True), (0.996, False)])
