@@ -107,16 +107,17 @@ class EnvironmentLight(Light):
         """
 
     @abstractmethod
-    def lobe(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
-        """Return the [M or 1, 3] mean radiance over the lobe around unit `direction_w` [M, 3].
+    def lobe_radiance(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
+        """Return the [M or 1, L or 1, 3] mean radiances over the lobes around unit `direction_w` [M, L, 3].
 
-        roughness: [M or 1, 1] width of the lobe, as in `SpecularLobe`.
+        roughness: [M or 1, L] widths of the lobes, as in `SpecularLobes`.
         """
 
     def shade(self, surface: ShadingPoints, material: Material) -> Tensor:
         """Return the sum over the material's lobes of mean radiance times reflectance."""
         lobes = material.lobes(surface)
         total = lobes.diffuse * self.mean_radiance(surface, lobes.normal_w)
-        for direction_w, roughness, weight in lobes.glossy:
-            total = total + weight * self.lobe(surface, direction_w, roughness)
-        return total
+        if lobes.glossy is None:
+            return total
+        direction_w, roughness, weight = lobes.glossy
+        return total + (weight * self.lobe_radiance(surface, direction_w, roughness)).sum(1)

@@ -51,11 +51,11 @@ def position_to_world(surface: ShadingPoints, frame: str, position: Tensor) -> T
 
 
 def directions_from_world(surface: ShadingPoints, frame: str, directions_w: Tensor) -> Tensor:
-    """Return world directions [M, 3] at the points of the surface in the frame: [M, 3]."""
+    """Return world directions [M, ..., 3] at the points of the surface in the frame: [M, ..., 3]."""
     if frame == "world":
         return directions_w
     rotation = surface.cameras.cam_from_world[:, :3, :3].index_select(0, surface.view)
-    return (rotation * directions_w[:, None, :]).sum(-1)
+    return torch.einsum("mij,m...j->m...i", rotation, directions_w)
 
 
 def directions_to_world(surface: ShadingPoints, frame: str, directions: Tensor) -> Tensor:

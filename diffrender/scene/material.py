@@ -22,12 +22,12 @@ from diffrender.scene.quantity_kinds import COLOR, SurfaceValue, check_surface_v
 from diffrender.scene.shading_points import ShadingPoints
 
 
-class SpecularLobe(NamedTuple):
-    """A rotationally symmetric lobe: specular reflection of light from all directions, or a part of it.
+class SpecularLobes(NamedTuple):
+    """L rotationally symmetric lobes, whose sum is the specular reflection of light from all directions.
 
-    direction_w: [M, 3] unit axis of the lobe, in the world.
-    roughness: [M or 1, 1] its width: that of a GGX lobe at normal incidence (alpha = roughness^2).
-    weight: [M or 1, 3] its directional albedo: what it reflects of a uniform environment, in 0..1.
+    direction_w: [M, L, 3] unit axis of each, in the world.
+    roughness: [M or 1, L] its width: that of a GGX lobe at normal incidence (alpha = roughness^2).
+    weight: [M or 1, L, 3] its directional albedo: what it reflects of a uniform environment, in 0..1.
     """
 
     direction_w: Tensor
@@ -40,12 +40,12 @@ class ReflectionLobes(NamedTuple):
 
     normal_w: [M, 3] unit axis of the hemisphere, in the world.
     diffuse: [M or 1, 3] diffuse albedo in 0..1: the factor of the hemisphere's cosine-weighted mean radiance.
-    glossy: specular lobes, whose reflections add.
+    glossy: the specular lobes, or None where nothing is reflected so.
     """
 
     normal_w: Tensor
     diffuse: Tensor
-    glossy: tuple[SpecularLobe, ...] = ()
+    glossy: SpecularLobes | None = None
 
 
 @dataclass(frozen=True)

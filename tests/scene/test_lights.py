@@ -225,7 +225,7 @@ def test_harmonics_light_diffuse_surfaces_exactly_and_highlights_by_their_bands(
         sky.mean_radiance(surface, normals), (cosine * radiance).sum(1) / math.pi, atol=1e-2, rtol=0
     )
     # A mirror shows the environment itself.
-    mirror = sky.lobe(surface, normals, torch.zeros(1, 1, dtype=F64))
+    mirror = sky.lobe_radiance(surface, normals[:, None], torch.zeros(1, 1, dtype=F64))[:, 0]
     torch.testing.assert_close(mirror, harmonics(normals, size) @ coefficients, atol=1e-2, rtol=1e-2)
 
 

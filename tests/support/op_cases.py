@@ -22,6 +22,7 @@ from diffrender.ops.compare_colors import compare_colors
 from diffrender.ops.compare_colors.op import PENALTIES
 from diffrender.ops.gather_samples import gather_samples
 from diffrender.ops.ggx import ggx
+from diffrender.ops.ggx_lobes import ggx_lobes
 from diffrender.ops.interpolate import interpolate
 from diffrender.ops.interpolate_at_pixels import interpolate_at_pixels
 from diffrender.ops.intersections import intersections
@@ -364,6 +365,17 @@ _CASES = (
         gradients=({"relative_l2_at_most": 1e-10}, {"relative_l2_at_most": 1e-5}),
         precise=True,
         calls=(str(_SHARED_BY_GGX[0]), str(_SHARED_BY_GGX[-1])),
+    ),
+    OpCase(
+        ggx_lobes,
+        grid(ggx_lobes, make.lobes_problem, n_lobes=(1, 3), shared=((), ("base_color",), make.LOBES_INPUTS[2:])),
+        grid(ggx_lobes, make.lobes_problem, n_points=(30_000,), shared=(("base_color",),)),
+        differentiable=make.LOBES_INPUTS,
+        small=grid(ggx_lobes, make.lobes_problem, n_points=(6,)),
+        empty=(("M",),),
+        tolerance=(1e-12, 1e-6),
+        gradients=({"relative_l2_at_most": 1e-11}, {"relative_l2_at_most": 1e-5}),
+        precise=True,
     ),
     OpCase(
         sample_shadow_map,

@@ -117,6 +117,23 @@ def ggx_problem(
     return *(part.to(dtype) for part in rows), ggx_table(dtype)
 
 
+LOBES_INPUTS = tuple(name for name in GGX_INPUTS if name != "to_light")
+
+
+def lobes_problem(
+    dtype: torch.dtype = F64, n_points: int = 200, n_lobes: int = 2, shared: tuple[str, ...] = ()
+) -> tuple[Tensor, ...]:
+    """Return the points of `ggx_problem`, and a curved table whose lobes lie between normal and mirror direction."""
+    normal, to_camera, _, *rest, _ = ggx_problem(dtype, n_points, 1, shared)
+    table = ggx_table(torch.float64)
+    return (
+        normal,
+        to_camera,
+        *rest,
+        torch.cat([(k / 7 + 0.5) % 1 * table for k in range(2 + 4 * n_lobes)], -1).to(dtype),
+    )
+
+
 def interpolate_problem(
     dtype: torch.dtype, n_points: int = 300, n_channels: int = 4
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -33,12 +33,12 @@ def cosine_kernel(cosine: Tensor) -> Tensor:
 
 
 def lobe_bands(roughness: Tensor) -> Tensor:
-    """Return the [M, 4] factors of the lobe of roughness [M, 1] for spherical harmonics of orders 0 to 3."""
+    """Return the [..., 4] factors of lobes of roughness [...] for spherical harmonics of orders 0 to 3."""
     table = _band_table(roughness.dtype, roughness.device)
-    position = roughness[:, 0].clamp(0, 1) * (BAND_ROWS - 1)
+    position = roughness.clamp(0, 1) * (BAND_ROWS - 1)
     row = position.detach().floor().clamp_max(BAND_ROWS - 2)
-    first, second = (table.index_select(0, row.long() + step) for step in (0, 1))
-    return first + (position - row)[:, None] * (second - first)
+    first, second = (table[row.long() + step] for step in (0, 1))
+    return first + (position - row)[..., None] * (second - first)
 
 
 @cache

@@ -43,9 +43,9 @@ class Ambient(EnvironmentLight):
         """Return the radiance itself: [1, 3]."""
         return self.radiance[None]
 
-    def lobe(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
-        """Return the radiance itself: [1, 3]."""
-        return self.radiance[None]
+    def lobe_radiance(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
+        """Return the radiance itself: [1, 1, 3]."""
+        return self.radiance[None, None]
 
     def shade(self, surface: ShadingPoints, material: Material) -> Tensor:
         """Return the radiance times the material's directional albedo; its lobes make no difference."""

@@ -59,12 +59,12 @@ class Environment(EnvironmentLight):
         """Look up the map prefiltered by the cosine: [M, 3]."""
         return self.prepared().mean_radiance(surface, normal_w)
 
-    def lobe(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
-        """Look up, and interpolate between, the maps prefiltered by the two nearest lobes: [M, 3]."""
-        return self.prepared().lobe(surface, direction_w, roughness)
+    def lobe_radiance(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
+        """Look up, and interpolate between, the maps prefiltered by the two nearest lobes: [M, L, 3]."""
+        return self.prepared().lobe_radiance(surface, direction_w, roughness)
 
     def map_directions_of(self, surface: ShadingPoints, directions_w: Tensor) -> Tensor:
-        """Return world directions [M, 3] at the points of the surface in the frame of the map: [M, 3]."""
+        """Return world directions [M, ..., 3] at the points of the surface in the frame of the map: [M, ..., 3]."""
         in_frame = directions_from_world(surface, self.frame, directions_w)
         return in_frame @ axis_angle_to_matrix(self.rotation).to(in_frame.dtype)
 
@@ -86,6 +86,8 @@ class _Prefiltered(EnvironmentLight):
         directions = self.environment.map_directions_of(surface, normal_w)
         return self.copies.mean_radiance(directions, surface.backend)
 
-    def lobe(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
+    def lobe_radiance(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
         directions = self.environment.map_directions_of(surface, direction_w)
-        return self.copies.lobe(directions, roughness, surface.backend)
+        widths = roughness.expand(directions.shape[:2])
+        found = self.copies.lobe(directions.flatten(0, 1), widths.reshape(-1, 1), surface.backend)
+        return found.unflatten(0, directions.shape[:2])

@@ -17,7 +17,7 @@ from diffrender.scene.environment.sphere_directions import directions_to_uv, map
 from diffrender.scene.light import EnvironmentLight, Light, LightSamples
 from diffrender.scene.light_frames import directions_to_world
 from diffrender.scene.lights.environment import Environment
-from diffrender.scene.material import Material, SpecularLobe
+from diffrender.scene.material import Material
 from diffrender.scene.shading_points import ShadingPoints
 
 FEWEST_SAMPLES = 3
@@ -60,9 +60,9 @@ class MonteCarloEnvironment(EnvironmentLight):
         """Return the environment's prefiltered mean."""
         return self.environment.mean_radiance(surface, normal_w)
 
-    def lobe(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
-        """Return the environment's prefiltered mean."""
-        return self.environment.lobe(surface, direction_w, roughness)
+    def lobe_radiance(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
+        """Return the environment's prefiltered means."""
+        return self.environment.lobe_radiance(surface, direction_w, roughness)
 
     @without_derivatives()
     def shade(self, surface: ShadingPoints, material: Material) -> Tensor:
@@ -76,22 +76,24 @@ class MonteCarloEnvironment(EnvironmentLight):
 
     def _estimate(self, surface: ShadingPoints, material: Material, generator: torch.Generator) -> Tensor:
         normal_w, _, glossy = material.lobes(surface)
+        axes = () if glossy is None else glossy.direction_w.unbind(1)
+        alphas = () if glossy is None else (glossy.roughness.clamp_min(LEAST_ROUGHNESS) ** 2).split(1, 1)
         n_cosine = self.samples // 3
-        n_glossy = [(n_cosine + k) // len(glossy) for k in range(len(glossy))]
+        n_glossy = [(n_cosine + k) // len(axes) for k in range(len(axes))]
         n_light = self.samples - n_cosine - sum(n_glossy)
         world_from_map = self._world_from_map(surface)
         like = surface.vertices_w
         drawn = [self._sampled_light.directions(_uniforms(len(surface), n_light, generator, like)) @ world_from_map]
         drawn.append(_directions_around(normal_w, *_sample_cosine(_uniforms(len(surface), n_cosine, generator, like))))
-        for lobe, count in zip(glossy, n_glossy, strict=True):
-            angles = _sample_highlight(lobe, _uniforms(len(surface), count, generator, like))
-            drawn.append(_directions_around(lobe.direction_w, *angles))
+        for axis_w, alpha, count in zip(axes, alphas, n_glossy, strict=True):
+            angles = _sample_highlight(alpha, _uniforms(len(surface), count, generator, like))
+            drawn.append(_directions_around(axis_w, *angles))
         to_light_w = torch.cat(drawn, 1)
         in_map = (to_light_w @ world_from_map.transpose(1, 2)).reshape(-1, 3)
         density = n_light * self._sampled_light.density(in_map).reshape(to_light_w.shape[:2])
         density = density + n_cosine * (to_light_w * normal_w[:, None]).sum(-1).clamp_min(0) / math.pi
-        for lobe, count in zip(glossy, n_glossy, strict=True):
-            density = density + count * _highlight_density(lobe, to_light_w)
+        for axis_w, alpha, count in zip(axes, alphas, n_glossy, strict=True):
+            density = density + count * _highlight_density(axis_w, alpha, to_light_w)
         copies = self.environment.radiance.prefiltered()
         arriving = copies.lobe(in_map, in_map.new_zeros(1, 1), surface.backend).reshape(to_light_w.shape)
         # A direction of density zero is never drawn.
@@ -169,21 +171,20 @@ def _sample_cosine(uniforms: Tensor) -> tuple[Tensor, Tensor]:
     return (1 - uniforms[..., 0]).sqrt(), 2 * math.pi * uniforms[..., 1]
 
 
-def _sample_highlight(glossy: SpecularLobe, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-    """Return cosines to the axis and angles around it, [M, S] each, with half vectors distributed as D n.h."""
-    squared = _alpha(glossy) ** 2
+def _sample_highlight(alpha: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+    """Return cosines to the axis and angles around it, [M, S] each, with half vectors distributed as D n.h.
+
+    alpha: [M or 1, 1], as below.
+    """
+    squared = alpha**2
     cos_half_squared = (1 - uniforms[..., 0]) / (1 + (squared - 1) * uniforms[..., 0])
     return 2 * cos_half_squared - 1, 2 * math.pi * uniforms[..., 1]
 
 
-def _highlight_density(glossy: SpecularLobe, to_light_w: Tensor) -> Tensor:
-    """Return the [M, S] density in 1/sr of `_sample_highlight`: D n.h / (4 v.h), where v = n."""
-    cosine = (to_light_w * glossy.direction_w[:, None]).sum(-1)
-    return distribution(_alpha(glossy), ((1 - cosine) / 2).clamp(0, 1)) / 4
-
-
-def _alpha(glossy: SpecularLobe) -> Tensor:
-    return glossy.roughness.clamp_min(LEAST_ROUGHNESS) ** 2
+def _highlight_density(axis_w: Tensor, alpha: Tensor, to_light_w: Tensor) -> Tensor:
+    """Return the [M, S] density in 1/sr of `_sample_highlight` around an axis: D n.h / (4 v.h), where v = n."""
+    cosine = (to_light_w * axis_w[:, None]).sum(-1)
+    return distribution(alpha, ((1 - cosine) / 2).clamp(0, 1)) / 4
 
 
 def _directions_around(axis_w: Tensor, cosine: Tensor, angle: Tensor) -> Tensor:

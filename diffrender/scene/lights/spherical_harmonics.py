@@ -72,20 +72,20 @@ class SphericalHarmonics(EnvironmentLight):
     def mean_radiance(self, surface: ShadingPoints, normal_w: Tensor) -> Tensor:
         """Evaluate the harmonics with each band scaled by the cosine's factor: [M, 3]."""
         bands = self.coefficients.new_tensor(COSINE_BANDS)
-        return self._evaluate(directions_from_world(surface, self.frame, normal_w), bands[None])
+        return self._evaluate(directions_from_world(surface, self.frame, normal_w), bands)
 
-    def lobe(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
-        """Evaluate the harmonics with each band scaled by the lobe's factor: [M, 3]."""
+    def lobe_radiance(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
+        """Evaluate the harmonics with each band scaled by the lobes' factors: [M, L, 3]."""
         return self._evaluate(directions_from_world(surface, self.frame, direction_w), lobe_bands(roughness))
 
     def _evaluate(self, directions: Tensor, bands: Tensor) -> Tensor:
         band_of = [order for order in range(math.isqrt(len(self.coefficients))) for _ in range(2 * order + 1)]
-        basis = harmonics(directions, len(self.coefficients)) * bands[:, band_of]
-        return (basis[:, :, None] * self.coefficients).sum(1)
+        basis = harmonics(directions, len(self.coefficients)) * bands[..., band_of]
+        return (basis[..., None] * self.coefficients).sum(-2)
 
 
 def harmonics(directions: Tensor, size: int) -> Tensor:
-    """Evaluate the first `size` (9 or 16) real spherical harmonics of unit directions [M, 3]: [M, size]."""
+    """Evaluate the first `size` (9 or 16) real spherical harmonics of unit directions [..., 3]: [..., size]."""
     x, y, z = directions.unbind(-1)
     basis = [torch.full_like(x, math.sqrt(1 / (4 * math.pi)))]
     first = math.sqrt(3 / (4 * math.pi))

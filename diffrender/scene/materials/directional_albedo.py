@@ -18,14 +18,7 @@ from diffrender.ops.ggx.formulas import (
     schlick,
     visibility,
 )
-from diffrender.scene.materials.tabulate_albedo import COSINE_STEPS, integrate, look_up, table_of
-
-
-def scale_and_bias(roughness: Tensor, cos_camera: Tensor, backend: str | None = None) -> tuple[Tensor, Tensor]:
-    """Return scale A - B and bias B, each [M or 1, 1], for roughness and n.v [M or 1, 1] in 0..1."""
-    table = table_of(_albedo_table, roughness.dtype, roughness.device)
-    scale, bias = look_up(table, roughness, cos_camera, backend).split(1, 1)
-    return scale, bias
+from diffrender.scene.materials.tabulate_albedo import COSINE_STEPS, integrate, table_of
 
 
 def diffuse_table(like: Tensor) -> Tensor:
@@ -39,7 +32,7 @@ def diffuse_table(like: Tensor) -> Tensor:
 
 
 @cache
-def _albedo_table() -> Tensor:
+def albedo_table() -> Tensor:
     """Compute [R, K, 2] float64: (A - B, B).
 
     Half vectors are sampled in proportion to D n.h, which leaves the integrand 4 V n.l v.h / n.h.
@@ -62,7 +55,7 @@ def _albedo_table() -> Tensor:
 @cache
 def _diffuse_table() -> Tensor:
     """Compute [R, K, 1] float64: T."""
-    scale, bias = _albedo_table().unbind(-1)
+    scale, bias = albedo_table().unbind(-1)
     left_over = 1 - (DIELECTRIC_F0 * scale + bias)
     # The mean over the hemisphere, weighted by the cosine c = s^2: 2 c dc = 4 s^3 ds.
     s = torch.linspace(0, 1, COSINE_STEPS, dtype=torch.float64, device="cpu")

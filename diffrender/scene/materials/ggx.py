@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from diffrender.ops.ggx import ggx
-from diffrender.ops.ggx.formulas import DIELECTRIC_F0, LEAST_COSINE, LEAST_ROUGHNESS
+from diffrender.ops.ggx_lobes import GgxLobes, ggx_lobes
 from diffrender.scene.gltf_surface import GltfSurface
-from diffrender.scene.material import Material, ReflectionLobes, SpecularLobe, shading_normal_w
-from diffrender.scene.materials.directional_albedo import diffuse_table, scale_and_bias
-from diffrender.scene.materials.highlight_lobes import lobes_of_highlight
+from diffrender.scene.material import Material, ReflectionLobes, SpecularLobes, shading_normal_w
+from diffrender.scene.materials.directional_albedo import diffuse_table
+from diffrender.scene.materials.highlight_lobes import lobe_table, whole_highlight
+from diffrender.scene.materials.tabulate_albedo import table_of
 from diffrender.scene.quantity_kinds import NORMAL, RADIANCE, SHARE, SurfaceValue, quantity
 from diffrender.scene.shading_points import ShadingPoints
 
@@ -66,8 +67,8 @@ class Ggx(Material):
 
     def albedo(self, surface: ShadingPoints) -> Tensor:
         """Return the directional albedo of base and specular reflection together."""
-        shares = self._shares(surface, shading_normal_w(surface, self.normal))
-        return shares.diffuse + shares.f0 * shares.scale + shares.bias
+        lobes = self._lobes(surface, shading_normal_w(surface, self.normal), whole_highlight)
+        return lobes.diffuse + lobes.weight[:, 0]
 
     def lobes(self, surface: ShadingPoints) -> ReflectionLobes:
         """Return its lobes: exact in a uniform environment, an approximation in others.
@@ -76,18 +77,8 @@ class Ggx(Material):
         lobes, each that of GGX at normal incidence (the split sum of Karis 2013 with three lobes, `lobe_table`).
         """
         normal_w = shading_normal_w(surface, self.normal)
-        cos_camera, roughness, f0, scale, bias, diffuse = self._shares(surface, normal_w)
-        highlight = lobes_of_highlight(roughness, cos_camera.clamp_min(LEAST_COSINE), surface.backend)
-        # (1 - w) n + w m with m = 2 c n - v and n.m = c, divided by its length.
-        w, c = highlight.towards_mirrored, cos_camera
-        squared = (1 - w) ** 2 + w * w + 2 * w * (1 - w) * c
-        inverse = squared.clamp_min(LEAST_COSINE).rsqrt()
-        along_normal, along_camera = (1 - w + 2 * w * c) * inverse, w * inverse
-        parts = (along_normal, along_camera, highlight.roughness, scale * highlight.scale, bias * highlight.bias)
-        glossy = []
-        for of_n, of_v, width, share, bias_share in zip(*(part.split(1, 1) for part in parts), strict=True):
-            glossy.append(SpecularLobe(of_n * normal_w - of_v * surface.to_camera_w, width, f0 * share + bias_share))
-        return ReflectionLobes(normal_w, diffuse, tuple(glossy))
+        lobes = self._lobes(surface, normal_w, lobe_table)
+        return ReflectionLobes(normal_w, lobes.diffuse, SpecularLobes(lobes.direction, lobes.roughness, lobes.weight))
 
     def to_gltf(self) -> GltfSurface:
         """Return the same material."""
@@ -101,25 +92,7 @@ class Ggx(Material):
             surface.value(self.roughness).to(dtype),
         )
 
-    def _shares(self, surface: ShadingPoints, normal_w: Tensor) -> _Shares:
-        base_color, metallic, roughness = self._inputs(surface, normal_w.dtype)
-        roughness = roughness.clamp(LEAST_ROUGHNESS, 1)
-        cos_camera = (normal_w * surface.to_camera_w).sum(-1, keepdim=True)
-        scale, bias = scale_and_bias(roughness, cos_camera.clamp_min(LEAST_COSINE), surface.backend)
-        f0 = DIELECTRIC_F0 + metallic * (base_color - DIELECTRIC_F0)
-        left_over = 1 - (DIELECTRIC_F0 * scale + bias)
-        return _Shares(cos_camera, roughness, f0, scale, bias, base_color * ((1 - metallic) * left_over))
-
-
-class _Shares(NamedTuple):
-    """The directional albedo, diffuse + f0 scale + bias, in its parts.
-
-    cos_camera: [M, 1]. roughness: [M or 1, 1], clamped. f0: [M or 1, 3]. scale, bias: [M, 1]. diffuse: [M, 3].
-    """
-
-    cos_camera: Tensor
-    roughness: Tensor
-    f0: Tensor
-    scale: Tensor
-    bias: Tensor
-    diffuse: Tensor
+    def _lobes(self, surface: ShadingPoints, normal_w: Tensor, table: Callable[[], Tensor]) -> GgxLobes:
+        inputs = self._inputs(surface, normal_w.dtype)
+        of_dtype = table_of(table, normal_w.dtype, normal_w.device)
+        return ggx_lobes(normal_w, surface.to_camera_w, *inputs, of_dtype, backend=surface.backend)

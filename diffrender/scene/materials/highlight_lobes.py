@@ -14,18 +14,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.scene.materials.tabulate_albedo import look_up, table_of
+from diffrender.scene.materials.directional_albedo import albedo_table
 
 FILE = Path(__file__).with_name("lobe_table.npy")
 N_LOBES = 3
 
 
 class HighlightLobes(NamedTuple):
-    """N_LOBES lobes whose sum approximates a highlight; each field is [M or 1, N_LOBES].
+    """N_LOBES lobes whose sum approximates a highlight; each field is [R, K, N_LOBES], over roughness and n.v.
 
     towards_mirrored: w; the axis of a lobe is along (1 - w) n + w m, with n the normal and m the mirror direction.
     roughness: that of the GGX lobe of the same width at normal incidence.
-    scale, bias: the lobe's fraction of A - B and of B (`directional_albedo.scale_and_bias`); each sums to 1.
+    scale, bias: the lobe's fraction of A and of B of the albedo f0 A + B (`directional_albedo`); each sums to 1.
     """
 
     towards_mirrored: Tensor
@@ -34,18 +34,23 @@ class HighlightLobes(NamedTuple):
     bias: Tensor
 
 
-def lobes_of_highlight(roughness: Tensor, cos_camera: Tensor, backend: str | None = None) -> HighlightLobes:
-    """Look up the lobes of a highlight of roughness and n.v, [M or 1, 1] each; differentiable in both."""
-    entries = look_up(table_of(lobe_table, roughness.dtype, roughness.device), roughness, cos_camera, backend)
-    return HighlightLobes(*entries.unflatten(-1, (4, N_LOBES)).unbind(-2))
+def lobe_table() -> Tensor:
+    """Return the table [R, K, 2 + 4 N_LOBES] float64 of `ops.ggx_lobes`: the albedo, and the lobes of FILE."""
+    return torch.cat([albedo_table(), *highlight_lobes()], -1)
+
+
+def whole_highlight() -> Tensor:
+    """Return the table [R, K, 6] float64 of `ops.ggx_lobes` with one lobe for all that is reflected, about n."""
+    albedo = albedo_table()
+    return torch.cat([albedo, torch.zeros_like(albedo), torch.ones_like(albedo)], -1)
 
 
 @cache
-def lobe_table() -> Tensor:
-    """Load [R, K, 4 N_LOBES] float64, the fields of HighlightLobes one after the other, from FILE."""
+def highlight_lobes() -> HighlightLobes:
+    """Load the lobes from FILE, in float64."""
     import numpy as np
 
-    table = torch.from_numpy(np.load(FILE).astype("float64")).unflatten(-1, (4, N_LOBES))
+    lobes = HighlightLobes(*torch.from_numpy(np.load(FILE).astype("float64")).unflatten(-1, (4, N_LOBES)).unbind(-2))
     # The file holds half precision, which is enough except for the fractions that must sum to 1.
-    shares = table[..., 2:, :]
-    return torch.cat([table[..., :2, :], shares / shares.sum(-1, keepdim=True)], -2).flatten(-2)
+    scale, bias = (share / share.sum(-1, keepdim=True) for share in (lobes.scale, lobes.bias))
+    return lobes._replace(scale=scale, bias=bias)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffrender.ops.ggx.formulas import LEAST_COSINE, LEAST_ROUGHNESS
 from diffrender.scene.gltf_surface import GltfSurface
-from diffrender.scene.material import Material, ReflectionLobes, SpecularLobe, shading_normal_w
+from diffrender.scene.material import Material, ReflectionLobes, SpecularLobes, shading_normal_w
 from diffrender.scene.materials.tabulate_albedo import integrate, look_up, table_of
 from diffrender.scene.quantity_kinds import COLOR, NORMAL, NUMBER, SurfaceValue, map_tensors, quantity
 from diffrender.scene.shading_points import ShadingPoints
@@ -73,7 +73,7 @@ class Phong(Material):
         diffuse, roughness, weight = self._shares(surface, normal_w)
         cos_camera = (normal_w * surface.to_camera_w).sum(-1, keepdim=True)
         mirrored_w = 2 * cos_camera * normal_w - surface.to_camera_w
-        return ReflectionLobes(normal_w, diffuse, (SpecularLobe(mirrored_w, roughness, weight),))
+        return ReflectionLobes(normal_w, diffuse, SpecularLobes(mirrored_w[:, None], roughness, weight[:, None]))
 
     def to_gltf(self) -> GltfSurface:
         """Return the nearest: a highlight of the same width, with a dielectric's reflection instead of `specular`."""
