@@ -33,7 +33,7 @@ from diffrender.readers.captures.undistort import undistort
 from diffrender.render.edge_models import EDGE_MODELS
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
-from diffrender.scene.lights import Ambient, Directional
+from diffrender.scene.lights import Directional, Environment
 from diffrender.scene.materials import MATERIALS, Unlit
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.object import Object
@@ -81,7 +81,7 @@ def warm_up_images(dtype: torch.dtype = torch.float32) -> None:
         sun = Directional(-ones, ones, shadow=Shadow(0.1, 16))
         for material in MATERIALS.values():
             lit = Object(mesh, material(colors), torch.eye(4, dtype=dtype), torch.ones((), dtype=dtype))
-            shown = Scene({"object": lit}, {"sun": sun, "sky": Ambient(ones)}, background)
+            shown = Scene({"object": lit}, {"sun": sun, "sky": Environment()}, background)
             render(shown, cameras).rgba.sum().backward()
             torch.func.jvp(
                 lambda moved, shown=shown: _draw(shown, moved, cameras), (vertices.detach(),), (vertices.detach(),)

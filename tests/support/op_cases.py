@@ -27,6 +27,7 @@ from diffrender.ops.interpolate import interpolate
 from diffrender.ops.interpolate_at_pixels import interpolate_at_pixels
 from diffrender.ops.intersections import intersections
 from diffrender.ops.lambert import lambert
+from diffrender.ops.lat_long_uv import lat_long_uv
 from diffrender.ops.mip_pyramid import mip_pyramid
 from diffrender.ops.normalize import normalize
 from diffrender.ops.query_visibility import query_visibility
@@ -376,6 +377,16 @@ _CASES = (
         tolerance=(1e-12, 1e-6),
         gradients=({"relative_l2_at_most": 1e-11}, {"relative_l2_at_most": 1e-5}),
         precise=True,
+    ),
+    OpCase(
+        lat_long_uv,
+        grid(lat_long_uv, make.lat_long_problem, padding=(0, 0.125)),
+        grid(lat_long_uv, make.lat_long_problem, n_points=(40_000,)),
+        differentiable=("directions",),
+        small=grid(lat_long_uv, make.lat_long_problem, n_points=(6,)),
+        empty=(("M",),),
+        tolerance=(1e-13, 1e-6),
+        mistakes={"padding must be at least 0, got -0.1": {"padding": -0.1}},
     ),
     OpCase(
         sample_shadow_map,

@@ -134,6 +134,12 @@ def lobes_problem(
     )
 
 
+def lat_long_problem(dtype: torch.dtype, n_points: int = 300, padding: float = 0.1) -> tuple[Tensor, float]:
+    """Return directions of different lengths, none of them within a degree of a pole."""
+    directions = gaussian(n_points, 3, seed=1)
+    return directions.where(directions[:, ::2].norm(dim=1, keepdim=True) > 0.02, 1.0).to(dtype), padding
+
+
 def interpolate_problem(
     dtype: torch.dtype, n_points: int = 300, n_channels: int = 4
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -13,10 +13,10 @@ from diffrender.derivatives import constant, has_derivative, on_plain_tensors
 from diffrender.errors import ShapeError
 from diffrender.list_sizes import hold, is_kept
 from diffrender.ops.ggx.formulas import LEAST_ROUGHNESS
+from diffrender.ops.lat_long_uv import lat_long_uv
 from diffrender.ops.mip_pyramid import MipPyramid
 from diffrender.ops.sample_texture import sample_texture
 from diffrender.scene.environment.prefilter import convolve_cosine, convolve_highlight, downsample
-from diffrender.scene.environment.sphere_directions import directions_to_uv
 
 # Heights are multiples of this, so that all copies can be padded beyond the poles by the same fraction of their height.
 HEIGHT_UNIT = 16
@@ -82,16 +82,19 @@ class PrefilteredEnvMap:
 
     def mean_radiance(self, directions: Tensor, backend: str | None) -> Tensor:
         """Return [M, 3] cosine-weighted means around unit directions [M, 3] of the map; differentiable."""
-        return sample_texture(self.hemispheres, _padded_uv(directions), backend=backend)
+        uv = lat_long_uv(directions, 1 / POLE_SHARE, backend=backend)
+        return sample_texture(self.hemispheres, uv, backend=backend)
 
     def lobe(self, directions: Tensor, roughness: Tensor, backend: str | None) -> Tensor:
         """Return [M, 3] means over GGX lobes of `roughness` [M or 1, 1] in 0..1 around unit directions [M, 3]."""
         roughness = roughness[:, 0].expand(len(directions))
-        below = (roughness - LEAST_ROUGHNESS) / (FIRST_BLUR - LEAST_ROUGHNESS)
-        above = 1 + STEPS_PER_OCTAVE * (roughness.clamp_min(FIRST_BLUR) / FIRST_BLUR).log2()
-        level = torch.where(roughness < FIRST_BLUR, below.clamp_min(0), above)
-        # The op takes the level as the logarithm of a footprint.
-        return sample_texture(self.highlights, _padded_uv(directions), level.exp2(), backend=backend)
+        # The op takes the level as the logarithm of a footprint. It is 1 at the first of the blurred copies, and the
+        # next ones follow in even steps of log(roughness); between the map and that one it is linear in roughness.
+        sharp = ((roughness - LEAST_ROUGHNESS) / (FIRST_BLUR - LEAST_ROUGHNESS)).clamp(0, 1).exp2()
+        blurred = 2 * (roughness / FIRST_BLUR) ** STEPS_PER_OCTAVE
+        footprint = torch.where(roughness < FIRST_BLUR, sharp, blurred)
+        uv = lat_long_uv(directions, 1 / POLE_SHARE, backend=backend)
+        return sample_texture(self.highlights, uv, footprint, backend=backend)
 
 
 def _prefilter(texels: Tensor) -> PrefilteredEnvMap:
@@ -116,9 +119,3 @@ def _pad_poles(image: Tensor) -> Tensor:
     rows = height // POLE_SHARE
     opposite = image.roll(width // 2, 1)
     return torch.cat([opposite[:rows].flip(0), image, opposite[height - rows :].flip(0)])
-
-
-def _padded_uv(directions: Tensor) -> Tensor:
-    """Return the [M, 2] uv of directions [M, 3] in a map padded beyond the poles."""
-    u, v = directions_to_uv(directions)
-    return torch.stack([u, (v + 1 / POLE_SHARE) / (1 + 2 / POLE_SHARE)], 1)

@@ -13,8 +13,6 @@ from diffrender.list_sizes import hold
 
 # Number of even directions; the mean of a cosine lobe over them is accurate to one part in a thousand.
 EVEN_DIRECTIONS = 1024
-# Directions closer to a pole than this get a fixed longitude, without a derivative.
-NEAREST_POLE = 1e-6
 
 
 def even_directions(like: Tensor) -> Tensor:
@@ -54,12 +52,3 @@ def _map_directions(height: int, width: int, dtype: torch.dtype, device: torch.d
     band = (polar[:-1].cos() - polar[1:].cos()) * 2 * math.pi / width
     kind = {"device": device, "dtype": dtype}
     return directions.reshape(-1, 3).to(**kind), band.repeat_interleave(width).to(**kind)
-
-
-def directions_to_uv(directions: Tensor) -> tuple[Tensor, Tensor]:
-    """Return u and v in 0..1, [M] each, of unit directions [M, 3] in a lat-long map; inverts `map_directions`."""
-    x, y, z = directions.unbind(-1)
-    across = (x * x + z * z).clamp_min(NEAREST_POLE**2).sqrt()
-    is_pole = x.abs() + z.abs() < NEAREST_POLE
-    longitude = torch.atan2(z, x.where(~is_pole, 1))
-    return longitude / (2 * math.pi) + 0.5, torch.atan2(across, y) / math.pi

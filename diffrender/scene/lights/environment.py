@@ -44,8 +44,8 @@ class Environment(EnvironmentLight):
         check_shape("Environment", "rotation", self.rotation, (3,))
 
     def prepared(self) -> EnvironmentLight:
-        """Return the light with its prefiltered copies."""
-        return _Prefiltered(self, self.radiance.prefiltered())
+        """Return the light with its prefiltered copies and its rotation as a matrix."""
+        return _Prefiltered(self, self.radiance.prefiltered(), axis_angle_to_matrix(self.rotation))
 
     def sample(self, surface: ShadingPoints) -> LightSamples:
         """Return one sample per texel, 2 H^2 in all, for tests and small maps."""
@@ -63,18 +63,14 @@ class Environment(EnvironmentLight):
         """Look up, and interpolate between, the maps prefiltered by the two nearest lobes: [M, L, 3]."""
         return self.prepared().lobe_radiance(surface, direction_w, roughness)
 
-    def map_directions_of(self, surface: ShadingPoints, directions_w: Tensor) -> Tensor:
-        """Return world directions [M, ..., 3] at the points of the surface in the frame of the map: [M, ..., 3]."""
-        in_frame = directions_from_world(surface, self.frame, directions_w)
-        return in_frame @ axis_angle_to_matrix(self.rotation).to(in_frame.dtype)
-
 
 @dataclass(frozen=True)
 class _Prefiltered(EnvironmentLight):
-    """An environment with its prefiltered copies."""
+    """An environment with its prefiltered copies and its rotation [3, 3], from the map to the frame."""
 
     environment: Environment
     copies: PrefilteredEnvMap
+    frame_from_map: Tensor
 
     def prepared(self) -> EnvironmentLight:
         return self
@@ -83,11 +79,16 @@ class _Prefiltered(EnvironmentLight):
         return self.environment.sample(surface)
 
     def mean_radiance(self, surface: ShadingPoints, normal_w: Tensor) -> Tensor:
-        directions = self.environment.map_directions_of(surface, normal_w)
+        directions = self._map_directions_of(surface, normal_w)
         return self.copies.mean_radiance(directions, surface.backend)
 
     def lobe_radiance(self, surface: ShadingPoints, direction_w: Tensor, roughness: Tensor) -> Tensor:
-        directions = self.environment.map_directions_of(surface, direction_w)
+        directions = self._map_directions_of(surface, direction_w)
         widths = roughness.expand(directions.shape[:2])
         found = self.copies.lobe(directions.flatten(0, 1), widths.reshape(-1, 1), surface.backend)
         return found.unflatten(0, directions.shape[:2])
+
+    def _map_directions_of(self, surface: ShadingPoints, directions_w: Tensor) -> Tensor:
+        """Return world directions [M, ..., 3] at the points of the surface in the frame of the map: [M, ..., 3]."""
+        in_frame = directions_from_world(surface, self.environment.frame, directions_w)
+        return in_frame @ self.frame_from_map.to(in_frame.dtype)

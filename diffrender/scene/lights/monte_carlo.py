@@ -13,7 +13,8 @@ from diffrender.derivatives import constant, on_plain_tensors, without_derivativ
 from diffrender.errors import ShapeError
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.ops.ggx.formulas import LEAST_ROUGHNESS, distribution
-from diffrender.scene.environment.sphere_directions import directions_to_uv, map_directions
+from diffrender.ops.lat_long_uv import lat_long_uv
+from diffrender.scene.environment.sphere_directions import map_directions
 from diffrender.scene.light import EnvironmentLight, Light, LightSamples
 from diffrender.scene.light_frames import directions_to_world
 from diffrender.scene.lights.environment import Environment
@@ -152,7 +153,7 @@ class _SampledLight:
 
     def density(self, directions: Tensor) -> Tensor:
         """Return the [M] density in 1/sr at unit directions [M, 3] of the map."""
-        u, v = directions_to_uv(directions)
+        u, v = lat_long_uv(directions).unbind(1)
         row = (v * self.height).long().clamp(0, self.height - 1)
         column = (u * 2 * self.height).long().clamp(0, 2 * self.height - 1)
         return self.per_solid_angle[row * 2 * self.height + column]
