@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections import deque
 from collections.abc import Sequence
 from threading import Lock
@@ -55,9 +56,11 @@ class _Borrowed(np.ndarray):
     """An array on a block, which it gives back when it dies."""
 
     kept: _KeptBlocks | None = None
+    # When a program ends, the names of this module may be gone before the last tensors are.
+    is_ending = staticmethod(sys.is_finalizing)
 
     def __del__(self) -> None:
-        if self.kept is not None:
+        if self.kept is not None and not self.is_ending():
             self.kept.give_back(self.base)  # type: ignore[arg-type]
 
 

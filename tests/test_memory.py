@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -49,6 +51,14 @@ def test_shape_dtype_and_alignment(dtype: torch.dtype) -> None:
         assert tensor.shape == (rows, 1024) and tensor.dtype == dtype and not bool(tensor.any())
         assert tensor.untyped_storage().nbytes() == tensor.numel() * dtype.itemsize
         assert tensor.data_ptr() % 64 == 0
+
+
+def test_tensors_may_live_until_the_program_ends() -> None:
+    """Where something holds the module itself, its names are gone before what was put there last."""
+    code = "import sys, torch; from diffrender import memory; sys.held = memory; "
+    code += f"memory.last = memory.zeros(({ROWS}, 1024), torch.float32)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_a_size_takes_at_most_an_eighth_more() -> None:
