@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from diffrender.config.options.losses import L2Options, LossOptions
-from diffrender.config.options.material_inputs import TextureOf
+from diffrender.config.options.material_inputs import Pattern, TextureOf
 from diffrender.config.options.materials import AnyMaterial, LambertOptions, UnlitOptions
 from diffrender.config.options.meshes import StereoMesh, VisualHullMesh
 from diffrender.config.options.parameters import ParameterOptions, RemeshScheduleOptions
@@ -170,17 +170,21 @@ def choose_defaults(config: FitConfig, views: Views, shows_surface: bool = False
         updates["optimize"] = optimize.model_copy(update={"resolution": ResolutionOptions(scale=scale, until=until)})
         reasons["optimize.resolution"] = "shapes become no better on larger images, and steps are quick"
     stop = until
-    if config.material is None or config.material.base_color is None:
+    own = None if config.material is None else config.material.base_color
+    if own is None or _may_start_at_vertices(own):
         # A texture replaces vertex colours when the remeshed object is unwrapped.
         earlier = max(1, round(REMESHED_UNTIL * until))
         is_remeshed = optimize.method == "adam" and earlier < optimize.steps
         is_remeshed &= config.program is None and not _is_placed(config)
-        is_alone = config.material is None or not any(isinstance(form, TextureOf) for _, form in config.material)
+        is_alone = config.material is None or not any(
+            isinstance(form, TextureOf) and form is not own for _, form in config.material
+        )
         starts_at_vertices = is_remeshed and is_alone and _learns_colors_after(config, earlier)
         if starts_at_vertices:
             # Its rate decays from where the texture begins: from the first step, or not at all, cost .7 to 2 dB.
             stop, color = earlier, _decaying_after(earlier, optimize.steps)
-        updates["material"], reasons["material"] = _choose_material(config, shown, starts_at_vertices)
+        if own is None or starts_at_vertices:
+            updates["material"], reasons["material"] = _choose_material(config, own, shown, starts_at_vertices)
     is_small = config.targets.path is not None and len(views) <= FEW_PICTURES
     if is_small and "batch_size" not in optimize.model_fields_set:
         chosen = updates.get("optimize", optimize)
@@ -203,19 +207,30 @@ def choose_defaults(config: FitConfig, views: Views, shows_surface: bool = False
     return Chosen(config.model_copy(update=updates), reasons, shape, color)
 
 
-def _choose_material(config: FitConfig, pixels: float, starts_at_vertices: bool) -> tuple[AnyMaterial, str]:
-    """Return the material with a gray texture for an object of so many pixels, and why.
+def _choose_material(
+    config: FitConfig, own: TextureOf[Any] | None, pixels: float, starts_at_vertices: bool
+) -> tuple[AnyMaterial, str]:
+    """Return the material with the file's own texture, or a gray one for an object of so many pixels, and why.
 
     starts_at_vertices: whether its colours are those of vertices first.
     """
     material = config.material or (LambertOptions() if config.lights else UnlitOptions())
-    texture = _texture_for(pixels)
+    texture = own or _texture_for(pixels)
     size = f"{texture.resolution} x {texture.resolution}"
     reason = f"a texture holds more than vertices do; {size} for {pixels:,.0f} pixels of the object"
+    learned = "learned at vertices until its mesh is remeshed no more"
     if starts_at_vertices:
         texture = texture.model_copy(update={"from_vertices": True})
-        reason += ", learned at vertices until its mesh is remeshed no more"
+        reason = learned if own else f"{reason}, {learned}"
     return material.model_copy(update={"base_color": texture}), reason
+
+
+def _may_start_at_vertices(form: object) -> bool:
+    """Whether a base colour of the file is a texture of one colour that it does not keep from starting at vertices."""
+    if not isinstance(form, TextureOf) or isinstance(form.texture, str | Pattern):
+        return False
+    is_open = form.from_vertices or "from_vertices" not in form.model_fields_set
+    return is_open and form.unwrap is not False and form.padding is None
 
 
 def _learns_colors_after(config: FitConfig, step: int) -> bool:

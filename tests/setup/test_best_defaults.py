@@ -128,6 +128,24 @@ def test_textures_are_colours_of_vertices_first(tmp_path: Path) -> None:
         assert isinstance(built(tmp_path, text).scene.objects["object"].material.base_color, Texture), text
 
 
+@pytest.mark.parametrize("own", ["", ", from_vertices: true"])
+def test_a_texture_of_the_file_is_colours_of_vertices_first_too(tmp_path: Path, own: str) -> None:
+    write(tmp_path)
+    setup = built(tmp_path, f"material: {{type: unlit, base_color: {{texture: 0.3, resolution: 96{own}}}}}")
+    texture = texture_of(setup)
+    assert (texture.texture, texture.resolution, texture.from_vertices) == ((0.3, 0.3, 0.3), 96, True)
+    assert shape_of(setup).remesh.stop == 240
+    assert setup.config.optimize.parameters()["material.base_color"].schedule.hold == 0.6
+    assert setup.reasons["material"] == "learned at vertices until its mesh is remeshed no more"
+
+
+@pytest.mark.parametrize("own", ["from_vertices: false", "padding: 4"])
+def test_a_texture_of_the_file_may_be_one_from_the_start(tmp_path: Path, own: str) -> None:
+    write(tmp_path)
+    setup = built(tmp_path, f"material: {{type: unlit, base_color: {{texture: 0.3, {own}}}}}")
+    assert not texture_of(setup).from_vertices and "material" not in setup.reasons
+
+
 def test_lit_shapes_have_a_texture_as_well(tmp_path: Path) -> None:
     write(tmp_path)
     for text, kind in (("lights: [ambient]", Lambert), ("lights: [ambient]\nmaterial: ggx", Ggx)):
@@ -138,7 +156,7 @@ def test_lit_shapes_have_a_texture_as_well(tmp_path: Path) -> None:
 
 def test_where_no_colours_are_learned_meshes_are_remeshed_as_long_as_images_are_small(tmp_path: Path) -> None:
     write(tmp_path)
-    given = "material: {type: unlit, base_color: {texture: 0.5}}"
+    given = "material: {type: unlit, base_color: {texture: 0.5, from_vertices: false}}"
     for text in ("loss: {image: null}", "optimize: {material.base_color: off}", given):
         assert shape_of(built(tmp_path, text)).remesh.stop == 320, text
 

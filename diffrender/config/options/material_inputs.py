@@ -55,8 +55,8 @@ class TextureOf(Strict, Generic[T]):
     from_vertices: bool = option(
         False,
         "whether it is learned as a value per vertex until the object is unwrapped after its last remeshing: quicker,"
-        " and without seams, which remeshing cannot move freely; so are textures that are chosen for a shape from"
-        " masks",
+        " and without seams, which remeshing cannot move freely. So is the base colour's texture of a shape from"
+        " masks, unless the file says `false`",
     )
 
     def rules(self) -> Iterator[Finding]:
