@@ -1,8 +1,8 @@
-"""The pictures at the end of a run: its shape, and its worst views."""
+"""The pictures at the end of a run: its shape, also from where no camera was, and its worst views."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +11,11 @@ import torch
 
 from diffrender.app.evaluation import Evaluation
 from diffrender.app.shown_views import ShownViews, render_clay
+from diffrender.app.turntable import bounding_ball, upward
 from diffrender.fit.loop import FitResult
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
+from diffrender.scene.environment.sphere_directions import even_directions
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import evenly_spaced_indices
 from diffrender.setup.fit_setup import FitSetup
@@ -22,8 +24,13 @@ from diffrender.writers.report.progress_panels import ProgressPanels
 from diffrender.writers.report.shape_picture import encode_view_normals, shape_grid, write_shape_picture
 
 SHAPE, WORST = "shape.png", "worst.png"
-# Views in shape.png, at most: they are large.
-MOST_VIEWS = 4
+# Views in shape.png, at most: they are large. One more is of the side that cameras saw least.
+MOST_VIEWS = 3
+LEAST_SEEN = "the side seen least"
+# Its distance from the middle of the shape, in radii, and its field of view, in which the shape is zoomed in.
+DISTANCE, FOV_DEG = 4.0, 45.0
+# Up must differ from where a camera looks by a few degrees.
+MOST_UPRIGHT = 0.99
 # The width of a picture of the shape, in widths of the shape.
 BORDER = 1.08
 
@@ -31,20 +38,21 @@ BORDER = 1.08
 def write_shape(path: Path, setup: FitSetup, result: FitResult, shown: ShownViews) -> None:
     """Write clay and normals of the fitted scene, beside those of the target scene if that is known.
 
-    Both are seen through the fitted cameras. Raises DataError if the file cannot be written.
+    Both are seen through fitted cameras, and from the direction that is farthest from all of them: there a shape is
+    guessed. Raises DataError if the file cannot be written.
     """
     index = evenly_spaced_indices(len(shown.views), MOST_VIEWS)
-    cameras = shown.cameras(result.cameras).select(index)
-    names = [shown.views.names[view] for view in index]
+    names = [*(shown.views.names[view] for view in index), LEAST_SEEN]
     scenes = {"": result.scene}
     if setup.target_scene is not None:
         scenes["true "] = setup.target_scene.to(setup.device)
-    grid = shape_grid(len(index), 2 * len(scenes))
-    cameras = _zoom_in(cameras, list(scenes.values()), grid.cell[0])
-    columns = {
-        f"{prefix}shape": encode_srgb8(render_clay(scene, cameras, grid.cell)) for prefix, scene in scenes.items()
-    }
-    columns |= {f"{prefix}normals": _render_normals(scene, cameras) for prefix, scene in scenes.items()}
+    grid = shape_grid(len(names), 2 * len(scenes))
+    still = {name: replace(scene, motion=None) for name, scene in scenes.items()}
+    views = [
+        _draw_shapes(scenes, shown.cameras(result.cameras).select(index), grid.cell[0]),
+        _draw_shapes(still, least_seen_side(result.cameras, result.scene), grid.cell[0]),
+    ]
+    columns = {title: np.concatenate([images[title] for images in views]) for title in views[0]}
     write_shape_picture(path, grid, columns, names, f"after step {result.returned_step}")
 
 
@@ -58,6 +66,29 @@ def write_worst(path: Path, setup: FitSetup, result: FitResult, final: Evaluatio
     clay = render_clay(result.scene, shown.cameras(result.cameras), panels.grid.cell)
     title = "worst view" if len(shown.views) == 1 else "worst views"
     panels.write(path, shown.render(result.scene, result.cameras), clay, title, f"after step {result.returned_step}")
+
+
+def _draw_shapes(scenes: Mapping[str, Scene], cameras: Cameras, size: int) -> dict[str, np.ndarray]:
+    """Return square pictures uint8 [n, size, size, 3] of clay and normals of each scene, by title."""
+    cameras = _zoom_in(cameras, list(scenes.values()), size)
+    clay = {f"{name}shape": encode_srgb8(render_clay(scene, cameras, (size, size))) for name, scene in scenes.items()}
+    return clay | {f"{name}normals": _render_normals(scene, cameras) for name, scene in scenes.items()}
+
+
+@torch.no_grad()
+def least_seen_side(cameras: Cameras, scene: Scene) -> Cameras:
+    """Return a camera that looks at the scene's objects from the direction farthest from those of all cameras."""
+    center, radius = bounding_ball(scene)
+    towards = torch.nn.functional.normalize(cameras.positions_w() - center, dim=1)
+    candidates = even_directions(center)
+    direction = candidates[(candidates @ towards.T).amax(1).argmin()]
+    up = upward(cameras)
+    if float((up @ direction).abs()) > MOST_UPRIGHT:
+        # From straight above or below: upright as for who leans over from where the first camera is.
+        up = towards[0] - direction * (towards[0] @ direction)
+    eye = center + DISTANCE * radius * direction
+    side = max(cameras.height, cameras.width)
+    return Cameras.perspective(eye[None], center, up, FOV_DEG, side, side, near=float(radius) * 1e-3)
 
 
 @torch.no_grad()

@@ -46,7 +46,7 @@ def write_turntable(
     display: how light becomes a picture.
     """
     up = upward(cameras)
-    center, radius = _bounding_ball(scene)
+    center, radius = bounding_ball(scene)
     camera = _place_camera(cameras, up, center, radius)
     turns = _render_frames(replace(scene, motion=None), camera, up, center, render_views, frames)
     write_video((encode_srgb8(display.map_tones(image)) for image in turns), path, FPS)
@@ -76,7 +76,7 @@ def _render_frames(
         yield render_views(moved, camera).rgba[0, ..., :3]
 
 
-def _bounding_ball(scene: Scene) -> tuple[Tensor, Tensor]:
+def bounding_ball(scene: Scene) -> tuple[Tensor, Tensor]:
     """Return the middle [3] of the bounding box of all vertices, and the largest distance [] from it."""
     vertices = torch.cat([item.vertices_w() for item in scene.objects.values()])
     center = (vertices.amin(0) + vertices.amax(0)) / 2

@@ -9,11 +9,12 @@ import torch
 from PIL import Image
 
 from diffrender.app.evaluation import Evaluator
-from diffrender.app.shape_pictures import _zoom_in, write_shape, write_worst
+from diffrender.app.shape_pictures import _zoom_in, least_seen_side, write_shape, write_worst
 from diffrender.app.shown_views import ShownViews
 from diffrender.config.load import load_config
 from diffrender.fit.loop import FitResult
 from diffrender.render.render import render
+from diffrender.scene.cameras import Cameras
 from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.writers.report.shape_picture import CELL, encode_view_normals, shape_grid
 
@@ -46,11 +47,26 @@ def test_a_known_target_is_beside_the_result(setup: FitSetup, tmp_path: Path) ->
     setup = replace(setup, scene=setup.target_scene)
     shown = ShownViews.spread(setup, 2)
     write_shape(tmp_path / "shape.png", setup, result_of(setup), shown)
-    for column in (0, 2):
-        same = [read_cell(tmp_path / "shape.png", 2, 4, 1, beside) for beside in (column, column + 1)]
+    for column, view in ((0, 1), (2, 1), (0, 2), (2, 2)):
+        same = [read_cell(tmp_path / "shape.png", 3, 4, view, beside) for beside in (column, column + 1)]
         assert (same[0] == same[1]).all() and same[0].std() > 10
     write_shape(tmp_path / "photo.png", replace(setup, target_scene=None), result_of(setup), shown)
-    assert (read_cell(tmp_path / "photo.png", 2, 2, 1, 1) == same[0]).all()
+    assert (read_cell(tmp_path / "photo.png", 3, 2, 2, 1) == same[0]).all()
+
+
+@pytest.mark.parametrize("height", [0.0, 0.7])
+def test_the_side_seen_least_is_the_farthest_from_all_cameras(setup: FitSetup, height: float) -> None:
+    """Of a ring of cameras at a height it is below; of one camera it is behind."""
+    angles = torch.arange(8) * (torch.pi / 4)
+    eyes = torch.stack([angles.cos(), torch.full_like(angles, height), angles.sin()], 1) * 3
+    for ring, expected in ((eyes, [0.0, -1.0, 0.0]), (eyes[:1], (-eyes[0] / eyes[0].norm()).tolist())):
+        side = least_seen_side(Cameras.perspective(ring, height=24, width=32), setup.scene)
+        towards = torch.nn.functional.normalize(side.positions_w()[0], dim=0)
+        # Where a ring is level, above is as far.
+        along = float(towards @ torch.tensor(expected))
+        assert (abs(along) if height == 0 else along) > 0.99
+        covered = render(setup.scene, side).face_id[0] >= 0
+        assert covered.any() and not (covered[0].any() or covered[-1].any())
 
 
 def test_the_shape_fills_its_cell(setup: FitSetup) -> None:
