@@ -6,12 +6,15 @@ import math
 
 import pytest
 import torch
+from support.op_problems import lobes_problem
 from torch import Tensor
 
 from diffrender.errors import ShapeError
+from diffrender.ops.ggx.formulas import LEAST_ROUGHNESS, look_up
 from diffrender.ops.ggx_lobes import GgxLobes, ggx_lobes
 
 F64 = torch.float64
+N_LOBES = 2  # of lobes_problem
 UP = torch.tensor([[0.0, 0.0, 1.0]], dtype=F64)
 COLOR = torch.tensor([[0.8, 0.5, 0.2]], dtype=F64)
 
@@ -61,6 +64,42 @@ def test_behind_the_surface_all_is_finite_as_in_the_reference(degrees: float) ->
     for here, there in zip(*found, strict=True):
         assert bool(here.isfinite().all())
         torch.testing.assert_close(here, there)
+
+
+@pytest.mark.parametrize("backend", [None, "triton", "reference"])
+def test_what_is_out_of_range_is_held_without_gradient(backend: str | None) -> None:
+    """Roughness below the least and above 1 is that, n.v below the least cosine in the table is the least."""
+    normal, to_camera, color, metallic, _, table = lobes_problem(n_points=4)
+    roughness = torch.tensor([[0.01], [0.0], [1.2], [0.4]], dtype=F64)
+    # The last one is seen from behind.
+    to_camera = torch.cat([to_camera[:3], -normal[3:] + 0.3 * to_camera[3:]])
+    leaves = [part.clone().requires_grad_() for part in (normal, to_camera, roughness)]
+    found = ggx_lobes(*leaves[:2], color, metallic, leaves[2], table, backend=backend)
+    held = roughness.clamp(LEAST_ROUGHNESS, 1)
+    edge = torch.tensor([[0.0]], dtype=F64)
+    for here, there in zip(found, ggx_lobes(normal, to_camera, color, metallic, held, table), strict=True):
+        torch.testing.assert_close(here, there)
+    grads = torch.autograd.grad(sum(part.square().sum() for part in found), leaves, retain_graph=True)
+    assert not bool(grads[2][:3].any()) and bool(grads[2][3] != 0)
+    of_widths = torch.autograd.grad(found.roughness[3].sum(), leaves[:2])
+    assert not any(bool(grad.any()) for grad in of_widths)
+    # A width is that of the table alone: here, at the least cosine.
+    at_least = look_up(table, held[3:], edge)[0, 2 + N_LOBES : 2 + 2 * N_LOBES]
+    torch.testing.assert_close(found.roughness[3], at_least)
+    moved = torch.func.jvp(
+        lambda rough: ggx_lobes(normal, to_camera, color, metallic, rough, table, backend=backend).roughness,
+        (roughness,), (torch.ones_like(roughness),),
+    )[1]  # fmt: skip
+    assert not bool(moved[:3].any()) and bool((moved[3] != 0).all())
+
+
+@pytest.mark.parametrize("backend", [None, "triton", "reference"])
+def test_a_nan_stays_one(backend: str | None) -> None:
+    normal, to_camera, color, metallic, roughness, table = lobes_problem(n_points=3)
+    roughness[0], to_camera[1] = torch.nan, torch.nan
+    found = ggx_lobes(normal, to_camera, color, metallic, roughness, table, backend=backend)
+    for part in (found.diffuse, found.roughness, found.weight):
+        assert part.flatten(1).isnan().all(1).tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize("entries", [2, 5, 7])

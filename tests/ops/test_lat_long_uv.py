@@ -33,6 +33,18 @@ def test_where_directions_are(direction: tuple[float, ...], uv: tuple[float, ...
 
 
 @pytest.mark.parametrize("backend", [None, "triton", "reference"])
+def test_only_what_is_at_a_pole_has_its_longitude(backend: str | None) -> None:
+    """A hundred-thousandth away the longitude counts, and turns a hundred thousand times as fast as at the equator."""
+    near, at = 1e-5, 1e-7
+    given = torch.tensor([[0.0, 1.0, near], [0.0, 1.0, at]], dtype=F64, requires_grad=True)
+    uv = lat_long_uv(given, backend=backend)
+    torch.testing.assert_close(uv[:, 0], torch.tensor([0.75, 0.5], dtype=F64))
+    (gradient,) = torch.autograd.grad(uv[:, 0].sum(), given)
+    expected = torch.tensor([[-1 / (2 * torch.pi * near), 0.0, 0.0], [0.0, 0.0, 0.0]], dtype=F64)
+    torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize("backend", [None, "triton", "reference"])
 def test_poles_have_no_gradient_and_nan_stays(backend: str | None) -> None:
     given = torch.tensor([[1e-9, 1.0, 0.0], [0.0, -1.0, 0.0], [torch.nan, 0.0, 1.0], [0.0, torch.nan, 1.0]], dtype=F64)
     given.requires_grad_()

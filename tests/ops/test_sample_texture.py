@@ -163,3 +163,14 @@ def test_places_far_away_are_finite_and_no_places_are_nan(backend: str, wrap: st
     uv[3, 0], uv[5, 1] = math.nan, math.nan
     bad = sampled((texels, uv, width), wrap, backend).isnan().all(1)
     assert torch.nonzero(bad)[:, 0].tolist() == [3, 5]
+
+
+@every_backend
+@pytest.mark.parametrize("size", [(), (2, 2)])
+def test_no_samples_have_no_tangents(backend: str, size: tuple[int, ...]) -> None:
+    pyramid = mip_pyramid(torch.rand(4, 4, 3))
+    uv, footprint = torch.zeros(0, 2), torch.zeros(0, *size)
+    found = torch.func.jvp(
+        lambda *where: sample_texture(pyramid, *where, backend=backend), (uv, footprint), (uv, footprint)
+    )
+    assert found[1].shape == (0, 3)

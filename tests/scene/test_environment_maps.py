@@ -12,6 +12,7 @@ from support.shapes import bumpy, camera_at, oblique_cameras, placed, scene_of
 
 from diffrender.errors import ShapeError
 from diffrender.geometry.rotations import axis_angle_to_matrix
+from diffrender.ops.ggx.formulas import LEAST_ROUGHNESS
 from diffrender.ops.lat_long_uv import lat_long_uv
 from diffrender.render.render import render
 from diffrender.scene.environment.env_map import BLURS, EnvMap
@@ -94,6 +95,14 @@ def test_a_uniform_sky_looks_the_same_through_every_lobe(roughness):
     torch.testing.assert_close(
         sky.mean_radiance(random_directions(), None), torch.full_like(found, 0.7), atol=1e-6, rtol=0
     )
+
+
+def test_between_the_map_and_its_first_blur_a_lobe_is_linear_in_roughness():
+    sky, around = EnvMap(smooth_map(64)).prefiltered(), random_directions()
+    ends = [sky.lobe(around, torch.tensor([[rough]], dtype=F64), None) for rough in (LEAST_ROUGHNESS, BLURS[0])]
+    for share in (0.25, 0.5, 0.9):
+        roughness = torch.tensor([[LEAST_ROUGHNESS + share * (BLURS[0] - LEAST_ROUGHNESS)]], dtype=F64)
+        torch.testing.assert_close(sky.lobe(around, roughness, None), torch.lerp(*ends, share))
 
 
 def test_look_ups_go_on_across_the_poles_and_the_seam():

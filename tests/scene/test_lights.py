@@ -227,6 +227,13 @@ def test_harmonics_light_diffuse_surfaces_exactly_and_highlights_by_their_bands(
     # A mirror shows the environment itself.
     mirror = sky.lobe_radiance(surface, normals[:, None], torch.zeros(1, 1, dtype=F64))[:, 0]
     torch.testing.assert_close(mirror, harmonics(normals, size) @ coefficients, atol=1e-2, rtol=1e-2)
+    # Several lobes, each of its own direction and width, are several answers.
+    directions = torch.stack([normals, -normals], 1)
+    widths = torch.tensor([[0.2, 0.9]], dtype=F64)
+    both = sky.lobe_radiance(surface, directions, widths)
+    for lobe in (0, 1):
+        alone = sky.lobe_radiance(surface, directions[:, lobe : lobe + 1], widths[:, lobe : lobe + 1])
+        torch.testing.assert_close(both[:, lobe], alone[:, 0])
 
 
 def test_a_light_of_the_camera_goes_with_it():

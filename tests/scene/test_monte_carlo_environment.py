@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from types import ModuleType
+
 import pytest
 import torch
 from torch import Tensor
 
 from diffrender.errors import ShapeError
 from diffrender.geometry.primitives import icosphere
+from diffrender.ops import differentiable
+from diffrender.ops.backend import implementation
 from diffrender.render.edge_models.hard import Hard
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
@@ -103,3 +108,19 @@ def test_what_is_outside_the_image_and_what_is_no_environment() -> None:
 def test_too_few_samples_are_refused() -> None:
     with pytest.raises(ShapeError, match="samples must be at least 3, got 2"):
         MonteCarloEnvironment(random_map(), 2)
+
+
+def test_it_runs_on_the_backend_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[str] = []
+
+    def spy(op: str, device: torch.device, backend: str | None) -> tuple[str, ModuleType]:
+        chosen.append(implementation(op, device, backend)[0])
+        return implementation(op, device, backend)
+
+    monkeypatch.setattr(differentiable, "implementation", spy)
+    ball = icosphere(1)
+    scene = Scene({"ball": Object(Mesh(ball.vertices, ball.faces), MATERIALS["plastic"])})
+    scene = replace(scene, lights={"sky": MonteCarloEnvironment(random_map(), 8)})
+    camera = Cameras.perspective(torch.tensor([[1.0, 0.8, 2.5]]), height=8, width=8)
+    render(scene, camera, Hard(), backend="reference")
+    assert chosen and set(chosen) == {"reference"}

@@ -43,19 +43,32 @@ def cell(position, size):
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def share_of(table, roughness, cosine):
-    """Return T, and its derivatives by roughness and cosine."""
+def place_of(table, roughness, cosine):
+    """Return the cell of a table, the fractions of its next row and column, and d column / d cosine, 0 where held."""
     rows, columns = table.shape[0] - 1, table.shape[1] - 1
     root = math.sqrt(clamp(cosine, LEAST_COSINE, 1.0))
     x, y = root * columns, roughness * rows
     left, top = cell(x, columns + 1), cell(y, rows + 1)
-    fx, fy = x - left, y - top
-    a, b = np.float64(table[top, left, 0]), np.float64(table[top, left + 1, 0])
-    c, d = np.float64(table[top + 1, left, 0]), np.float64(table[top + 1, left + 1, 0])
+    by_cosine = columns / (2.0 * root) if LEAST_COSINE <= cosine <= 1.0 else 0.0
+    return top, left, y - top, x - left, by_cosine
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def entry(table, place, k):
+    """Return entry k of the table, and its derivatives by row and column."""
+    top, left, fy, fx, _ = place
+    a, b = np.float64(table[top, left, k]), np.float64(table[top, left + 1, k])
+    c, d = np.float64(table[top + 1, left, k]), np.float64(table[top + 1, left + 1, k])
     upper, lower = a + fx * (b - a), c + fx * (d - c)
-    by_x = b - a + fy * (d - c - b + a)
-    by_cosine = by_x * columns / (2.0 * root) if LEAST_COSINE <= cosine <= 1.0 else 0.0
-    return upper + fy * (lower - upper), (lower - upper) * rows, by_cosine
+    return upper + fy * (lower - upper), lower - upper, b - a + fy * (d - c - b + a)
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def share_of(table, roughness, cosine):
+    """Return T, and its derivatives by roughness and cosine."""
+    place = place_of(table, roughness, cosine)
+    share, by_row, by_column = entry(table, place, 0)
+    return share, by_row * (table.shape[0] - 1), by_column * place[4]
 
 
 @njit(nogil=True, cache=True, forceinline=True)

@@ -61,21 +61,34 @@ def geometry(n, v, to):
 
 
 @triton.jit
-def share_of(table, rows, columns, roughness, cosine):
-    """Return T, and its derivatives by roughness and cosine."""
+def place_of(table, rows, columns, n_entries, roughness, cosine):
+    """Return where a cell of a table starts, the fractions of its next row and column, and d column / d cosine."""
     root = tl.sqrt(clamp(cosine, LEAST_COSINE, 1.0))
     x, y = root * (columns - 1), roughness * (rows - 1)
     # The first cell where they are NaN.
     left = tl.minimum(tl.where(x > 0, x, 0).to(tl.int32), columns - 2)
     top = tl.minimum(tl.where(y > 0, y, 0).to(tl.int32), rows - 2)
-    fx, fy = x - left, y - top
-    at = table + top * columns + left
-    a, b, c, d = tl.load(at), tl.load(at + 1), tl.load(at + columns), tl.load(at + columns + 1)
-    upper, lower = a + fx * (b - a), c + fx * (d - c)
-    by_x = b - a + fy * (d - c - b + a)
     is_within = (cosine >= LEAST_COSINE) & (cosine <= 1.0)
-    by_cosine = tl.where(is_within, by_x * (columns - 1) / (2.0 * root), 0)
-    return upper + fy * (lower - upper), (lower - upper) * (rows - 1), by_cosine
+    by_cosine = tl.where(is_within, (columns - 1) / (2.0 * root), 0)
+    return table + (top * columns + left) * n_entries, y - top, x - left, by_cosine
+
+
+@triton.jit
+def entry(place, columns, n_entries, k):
+    """Return entry k of the table, and its derivatives by row and column."""
+    at, fy, fx, _ = place
+    a, b = tl.load(at + k), tl.load(at + n_entries + k)
+    c, d = tl.load(at + columns * n_entries + k), tl.load(at + (columns + 1) * n_entries + k)
+    upper, lower = a + fx * (b - a), c + fx * (d - c)
+    return upper + fy * (lower - upper), lower - upper, b - a + fy * (d - c - b + a)
+
+
+@triton.jit
+def share_of(table, rows, columns, roughness, cosine):
+    """Return T, and its derivatives by roughness and cosine."""
+    place = place_of(table, rows, columns, 1, roughness, cosine)
+    share, by_row, by_column = entry(place, columns, 1, 0)
+    return share, by_row * (rows - 1), by_column * place[3]
 
 
 @triton.jit

@@ -12,7 +12,7 @@ from torch import Tensor
 from diffrender import memory
 from diffrender.ops.as_numpy import as_numpy
 from diffrender.ops.ggx.formulas import DIELECTRIC_F0, LEAST_COSINE, LEAST_ROUGHNESS
-from diffrender.ops.ggx.numba_cpu import cell, clamp, straight_on
+from diffrender.ops.ggx.numba_cpu import clamp, entry, place_of, straight_on
 from diffrender.ops.ggx_lobes.op import count_lobes
 from diffrender.ops.tangents import tangents_or_zeros
 from diffrender.ops.vec3 import dot, number, plus, put, tangent_at, vector
@@ -20,27 +20,6 @@ from diffrender.threads import parallel_for
 
 # Minimum number of points per thread.
 GRAIN = 4096
-
-
-@njit(nogil=True, cache=True, forceinline=True)
-def place_of(table, roughness, cosine):
-    """Return the cell of a table, the fractions of its next row and column, and d column / d cosine."""
-    rows, columns = table.shape[0] - 1, table.shape[1] - 1
-    root = math.sqrt(clamp(cosine, LEAST_COSINE, 1.0))
-    x, y = root * columns, roughness * rows
-    left, top = cell(x, columns + 1), cell(y, rows + 1)
-    by_cosine = columns / (2.0 * root) if LEAST_COSINE <= cosine <= 1.0 else 0.0
-    return top, left, y - top, x - left, by_cosine
-
-
-@njit(nogil=True, cache=True, forceinline=True)
-def entry(table, place, k):
-    """Return entry k of the table, and its derivatives by row and column."""
-    top, left, fy, fx, _ = place
-    a, b = np.float64(table[top, left, k]), np.float64(table[top, left + 1, k])
-    c, d = np.float64(table[top + 1, left, k]), np.float64(table[top + 1, left + 1, k])
-    upper, lower = a + fx * (b - a), c + fx * (d - c)
-    return upper + fy * (lower - upper), lower - upper, b - a + fy * (d - c - b + a)
 
 
 @njit(nogil=True, cache=True, forceinline=True)
@@ -59,7 +38,7 @@ def evaluate(start, end, normal, to_camera, base_color, metallic, roughness, tab
         n, v, color = vector(normal, m, 0), vector(to_camera, m, 0), vector(base_color, m, 0)
         metal = number(metallic, m)
         nv = dot(n, v)
-        place = place_of(table, clamp(number(roughness, m), LEAST_ROUGHNESS, 1.0), clamp(nv, LEAST_COSINE, np.inf))
+        place = place_of(table, clamp(number(roughness, m), LEAST_ROUGHNESS, 1.0), nv)
         scale, bias = entry(table, place, 0)[0], entry(table, place, 1)[0]
         f0 = straight_on(metal, color)
         base = (1.0 - metal) * (1.0 - (DIELECTRIC_F0 * scale + bias))
@@ -86,7 +65,7 @@ def gradients(
         n, v, color = vector(normal, m, 0), vector(to_camera, m, 0), vector(base_color, m, 0)
         metal, rough = number(metallic, m), number(roughness, m)
         nv = dot(n, v)
-        place = place_of(table, clamp(rough, LEAST_ROUGHNESS, 1.0), clamp(nv, LEAST_COSINE, np.inf))
+        place = place_of(table, clamp(rough, LEAST_ROUGHNESS, 1.0), nv)
         scale, scale_by_row, scale_by_column = entry(table, place, 0)
         bias, bias_by_row, bias_by_column = entry(table, place, 1)
         f0, left_over = straight_on(metal, color), 1.0 - (DIELECTRIC_F0 * scale + bias)
@@ -124,8 +103,7 @@ def gradients(
             g_column += g_of_scale * of_scale_by_column + g_of_bias * of_bias_by_column
         g_row += g_scale * scale_by_row + g_bias * bias_by_row
         g_column += g_scale * scale_by_column + g_bias * bias_by_column
-        if nv >= LEAST_COSINE:
-            g_nv += g_column * place[4]
+        g_nv += g_column * place[4]
         put(grad_normal, m, plus(g_n, g_nv, v))
         put(grad_camera, m, plus(g_v, g_nv, n))
         base = (1.0 - metal) * left_over
@@ -148,7 +126,7 @@ def tangents_of(
         metal, rough = number(metallic, m), number(roughness, m)
         is_within = LEAST_ROUGHNESS <= rough <= 1.0
         nv = dot(n, v)
-        place = place_of(table, clamp(rough, LEAST_ROUGHNESS, 1.0), clamp(nv, LEAST_COSINE, np.inf))
+        place = place_of(table, clamp(rough, LEAST_ROUGHNESS, 1.0), nv)
         scale, scale_by_row, scale_by_column = entry(table, place, 0)
         bias, bias_by_row, bias_by_column = entry(table, place, 1)
         f0, left_over = straight_on(metal, color), 1.0 - (DIELECTRIC_F0 * scale + bias)
@@ -157,7 +135,7 @@ def tangents_of(
             d_metal = np.float64(d_metallic[k, m if d_metallic.shape[1] > 1 else 0, 0])
             d_rough = np.float64(d_roughness[k, m if d_roughness.shape[1] > 1 else 0, 0]) if is_within else 0.0
             d_nv = dot(d_n, v) + dot(n, d_v)
-            d_row, d_column = d_rough * rows, d_nv * place[4] if nv >= LEAST_COSINE else 0.0
+            d_row, d_column = d_rough * rows, d_nv * place[4]
             d_scale = scale_by_row * d_row + scale_by_column * d_column
             d_bias = bias_by_row * d_row + bias_by_column * d_column
             base = (1.0 - metal) * left_over

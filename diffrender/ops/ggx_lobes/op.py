@@ -53,8 +53,8 @@ def ggx_lobes(
     metallic: [M or 1, 1] in 0..1.
     roughness: [M or 1, 1] in 0..1; below formulas.LEAST_ROUGHNESS it is held, with no gradient.
     table: [R, K, T] of T = 2 + 4 L entries over roughness and n.v, as `formulas.look_up` takes it, at least 2 rows and
-        columns: A and B of the directional albedo `f0 A + B`; then, L of each, w of the lobes' axes, along
-        (1 - w) n + w m with m the mirror direction; their roughness; their fractions of A; and those of B.
+        columns: scale and bias of the directional albedo `f0 scale + bias`; then, L of each, w of the lobes' axes,
+        along (1 - w) n + w m with m the mirror direction; their roughness; their fractions of scale, and of bias.
     backend: None for the device's own (Numba on the CPU, Triton on CUDA), "numba", "triton" or "reference".
 
     Raises ShapeError for shapes, dtypes or devices that do not agree.

@@ -13,7 +13,7 @@ def forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """See op.ggx_lobes."""
     cosine = (normal * to_camera).sum(-1, keepdim=True)
-    entries = look_up(table, roughness.clamp(LEAST_ROUGHNESS, 1), cosine.clamp_min(LEAST_COSINE))
+    entries = look_up(table, roughness.clamp(LEAST_ROUGHNESS, 1), cosine)
     scale, bias = entries[:, :1], entries[:, 1:ALBEDO_ENTRIES]
     w, width, of_scale, of_bias = entries[:, ALBEDO_ENTRIES:].unflatten(1, (LOBE_ENTRIES, -1)).unbind(1)
     f0 = DIELECTRIC_F0 + metallic * (base_color - DIELECTRIC_F0)

@@ -18,6 +18,8 @@ from diffrender.ops.ggx.triton_cuda import (
     LEAST_COSINE,
     LEAST_ROUGHNESS,
     clamp,
+    entry,
+    place_of,
     straight_on,
     surface,
 )
@@ -37,29 +39,6 @@ from diffrender.ops.triton_vec3 import (
 )
 
 INPUTS = ("NORMAL", "CAMERA", "COLOR", "METALLIC", "ROUGHNESS")
-
-
-@triton.jit
-def place_of(table, rows, columns, n_entries, roughness, cosine):
-    """Return where a cell of a table starts, the fractions of its next row and column, and d column / d cosine."""
-    root = tl.sqrt(clamp(cosine, LEAST_COSINE, 1.0))
-    x, y = root * (columns - 1), roughness * (rows - 1)
-    # The first cell where they are NaN.
-    left = tl.minimum(tl.where(x > 0, x, 0).to(tl.int32), columns - 2)
-    top = tl.minimum(tl.where(y > 0, y, 0).to(tl.int32), rows - 2)
-    is_within = (cosine >= LEAST_COSINE) & (cosine <= 1.0)
-    by_cosine = tl.where(is_within, (columns - 1) / (2.0 * root), 0)
-    return table + (top * columns + left) * n_entries, y - top, x - left, by_cosine
-
-
-@triton.jit
-def entry(place, columns, n_entries, k):
-    """Return entry k of the table, and its derivatives by row and column."""
-    at, fy, fx, _ = place
-    a, b = tl.load(at + k), tl.load(at + n_entries + k)
-    c, d = tl.load(at + columns * n_entries + k), tl.load(at + (columns + 1) * n_entries + k)
-    upper, lower = a + fx * (b - a), c + fx * (d - c)
-    return upper + fy * (lower - upper), lower - upper, b - a + fy * (d - c - b + a)
 
 
 @triton.jit
@@ -84,8 +63,7 @@ def evaluate(
         normal, to_camera, base_color, metallic, roughness, m, here, color_step, metal_step, rough_step
     )
     n_entries = 2 + 4 * n_lobes
-    held = tl.where(nv < LEAST_COSINE, LEAST_COSINE, nv)
-    place = place_of(table, rows, columns, n_entries, clamp(rough, LEAST_ROUGHNESS, 1.0), held)
+    place = place_of(table, rows, columns, n_entries, clamp(rough, LEAST_ROUGHNESS, 1.0), nv)
     scale, bias = entry(place, columns, n_entries, 0)[0], entry(place, columns, n_entries, 1)[0]
     f0 = straight_on(metal, color)
     base = (1.0 - metal) * (1.0 - (scale * DIELECTRIC_F0 + bias))
@@ -121,8 +99,7 @@ def gradients(
         normal, to_camera, base_color, metallic, roughness, m, here, color_step, metal_step, rough_step
     )
     n_entries = 2 + 4 * n_lobes
-    held = tl.where(nv < LEAST_COSINE, LEAST_COSINE, nv)
-    place = place_of(table, rows, columns, n_entries, clamp(rough, LEAST_ROUGHNESS, 1.0), held)
+    place = place_of(table, rows, columns, n_entries, clamp(rough, LEAST_ROUGHNESS, 1.0), nv)
     scale, scale_by_row, scale_by_column = entry(place, columns, n_entries, 0)
     bias, bias_by_row, bias_by_column = entry(place, columns, n_entries, 1)
     f0, left_over = straight_on(metal, color), 1.0 - (scale * DIELECTRIC_F0 + bias)
@@ -162,7 +139,7 @@ def gradients(
         s += 1
     g_row += g_scale * scale_by_row + g_bias * bias_by_row
     g_column += g_scale * scale_by_column + g_bias * bias_by_column
-    g_nv += tl.where(nv >= LEAST_COSINE, g_column * place[3], 0)
+    g_nv += g_column * place[3]
     give_vector(grad_normal, m, 0, here, plus(g_n, g_nv, v), NORMAL)
     give_vector(grad_camera, m, 0, here, plus(g_v, g_nv, n), CAMERA)
     base = (1.0 - metal) * left_over
@@ -191,8 +168,7 @@ def tangents_of(
     )
     n_entries = 2 + 4 * n_lobes
     is_within = (rough >= LEAST_ROUGHNESS) & (rough <= 1.0)
-    held = tl.where(nv < LEAST_COSINE, LEAST_COSINE, nv)
-    place = place_of(table, rows, columns, n_entries, clamp(rough, LEAST_ROUGHNESS, 1.0), held)
+    place = place_of(table, rows, columns, n_entries, clamp(rough, LEAST_ROUGHNESS, 1.0), nv)
     scale, scale_by_row, scale_by_column = entry(place, columns, n_entries, 0)
     bias, bias_by_row, bias_by_column = entry(place, columns, n_entries, 1)
     f0, left_over = straight_on(metal, color), 1.0 - (scale * DIELECTRIC_F0 + bias)
@@ -207,7 +183,7 @@ def tangents_of(
         at = d_roughness + tangent_row(k, n_points, m, rough_step)
         d_row = tl.load(at, here & is_within & ROUGHNESS, other=0) * (rows - 1)
         d_nv = dot(d_n, v) + dot(n, d_v)
-        d_column = tl.where(nv >= LEAST_COSINE, d_nv * place[3], 0)
+        d_column = d_nv * place[3]
         d_scale = scale_by_row * d_row + scale_by_column * d_column
         d_bias = bias_by_row * d_row + bias_by_column * d_column
         d_base = -d_metal * left_over - (1.0 - metal) * (d_scale * DIELECTRIC_F0 + d_bias)

@@ -8,7 +8,7 @@ from diffrender.checks import check_tensors
 from diffrender.errors import ShapeError
 from diffrender.ops.differentiable import run_differentiable
 
-# Directions closer to a pole than this get a fixed longitude, and have no gradient.
+# Directions closer to the axis through the poles than this get a fixed longitude, and have no gradient.
 NEAREST_POLE = 1e-6
 
 
@@ -17,8 +17,8 @@ def lat_long_uv(directions: Tensor, padding: float = 0, *, backend: str | None =
 
         radiance = sample_texture(mip_pyramid(panorama), lat_long_uv(directions))
 
-    directions: [M, 3] of any length. +y is the top row, +x the middle of the map, +z to the right of it. The zero
-        vector is a pole; a NaN stays one.
+    directions: [M, 3] of about unit length. +y is the top row, +x the middle of the map, +z to the right of it.
+        Within NEAREST_POLE of the axis through the poles they are a pole, as the zero vector is; a NaN stays one.
     padding: how much the map goes on beyond each pole, in heights of the map without it; at least 0.
     backend: None for the device's own (Numba on the CPU, Triton on CUDA), "numba", "triton" or "reference".
 

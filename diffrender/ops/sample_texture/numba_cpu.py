@@ -271,7 +271,7 @@ def jvp(
     of_texels, _, of_uv, of_footprint, _ = tangents
     positions = _positions(sizes, uv, footprint, wrap)
     n_tangents = count_tangents(tangents)
-    flat = uv.new_empty(0, len(uv), 0) if of_footprint is None else of_footprint.reshape(n_tangents, len(uv), -1)
+    flat = uv.new_empty(0, len(uv), 0) if of_footprint is None else of_footprint[..., None].flatten(2)
     out = memory.empty((n_tangents, len(uv), texels.shape[1]), texels.dtype)
     moved = (tangent_or_none(of_texels, texels), tangent_or_none(of_uv, uv), *as_numpy(flat, texels))
     parallel_for(tangents_of, len(uv), GRAIN, *moved, *positions, out.numpy())

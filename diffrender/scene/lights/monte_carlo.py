@@ -91,7 +91,7 @@ class MonteCarloEnvironment(EnvironmentLight):
             drawn.append(_directions_around(axis_w, *angles))
         to_light_w = torch.cat(drawn, 1)
         in_map = (to_light_w @ world_from_map.transpose(1, 2)).reshape(-1, 3)
-        density = n_light * self._sampled_light.density(in_map).reshape(to_light_w.shape[:2])
+        density = n_light * self._sampled_light.density(in_map, surface.backend).reshape(to_light_w.shape[:2])
         density = density + n_cosine * (to_light_w * normal_w[:, None]).sum(-1).clamp_min(0) / math.pi
         for axis_w, alpha, count in zip(axes, alphas, n_glossy, strict=True):
             density = density + count * _highlight_density(axis_w, alpha, to_light_w)
@@ -151,9 +151,9 @@ class _SampledLight:
         radius = (1 - y * y).clamp_min(0).sqrt()
         return torch.stack([radius * longitude.cos(), y, radius * longitude.sin()], -1).to(uniforms.dtype)
 
-    def density(self, directions: Tensor) -> Tensor:
+    def density(self, directions: Tensor, backend: str | None) -> Tensor:
         """Return the [M] density in 1/sr at unit directions [M, 3] of the map."""
-        u, v = lat_long_uv(directions).unbind(1)
+        u, v = lat_long_uv(directions, backend=backend).unbind(1)
         row = (v * self.height).long().clamp(0, self.height - 1)
         column = (u * 2 * self.height).long().clamp(0, 2 * self.height - 1)
         return self.per_solid_angle[row * 2 * self.height + column]

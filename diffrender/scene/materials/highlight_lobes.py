@@ -25,7 +25,7 @@ class HighlightLobes(NamedTuple):
 
     towards_mirrored: w; the axis of a lobe is along (1 - w) n + w m, with n the normal and m the mirror direction.
     roughness: that of the GGX lobe of the same width at normal incidence.
-    scale, bias: the lobe's fraction of A and of B of the albedo f0 A + B (`directional_albedo`); each sums to 1.
+    scale, bias: the lobe's fraction of scale A - B and of bias B (`directional_albedo`); each sums to 1.
     """
 
     towards_mirrored: Tensor
