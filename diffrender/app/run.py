@@ -37,13 +37,16 @@ from diffrender.app.turntable import write_turntable
 from diffrender.app.uncertainty import find_covariance, find_deviations, find_posterior
 from diffrender.app.verdict.judge import Judge, judge_targets
 from diffrender.config.load import load_config
+from diffrender.config.options.meshes import VisualHullMesh
 from diffrender.config.resolved import format_resolved
 from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError, NotFiniteWarning
 from diffrender.fit.checkpoint import load_checkpoint
 from diffrender.fit.fill_unseen_texels import fill_unseen_texels
+from diffrender.fit.flatten_unseen import flatten_unseen
 from diffrender.fit.loop import FitResult, fit
 from diffrender.ops.backend import backends_by_op
+from diffrender.scene.parameter_paths import ParameterPath
 from diffrender.setup.camera_poses import doubt_poses
 from diffrender.setup.fit_setup import FitSetup, build_fit
 from diffrender.setup.programs import programs_of
@@ -63,6 +66,9 @@ CHECK_PLACE = (
     "Move the scene in front of the cameras with mesh.center, mesh.radius or pose, scale it if its units are not those"
     " of the cameras, or check the camera convention: transforms.json holds camera-to-world matrices of cameras that"
     " look along -z"
+)
+FLATTENED = (
+    "a part that no view shows, such as the bottom, was flattened: its rim is flat, and the first shape bulged there"
 )
 
 
@@ -177,7 +183,8 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
                 setup.model, setup.fit_views, setup.objective, setup.optimizer, setup.settings, setup.render_step,
                 observers=[recorder, *panels], first_step=first_step, best=setup.best, edges_at=setup.edges.at,
             )  # fmt: skip
-        result = _fill_unseen_texels(setup, replace(result, seconds=result.seconds + recorder.seconds_before))
+        result = replace(result, seconds=result.seconds + recorder.seconds_before)
+        result, remarks = _complete_unseen(setup, result)
         _write_result(folder, setup, result, recorder)
         final = evaluator.evaluate(result.scene, result.cameras, refine=True)
         write_cameras(folder, setup, result.cameras, final.heldout)
@@ -192,7 +199,7 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
             deviations, covariance = find_deviations(posterior), find_covariance(posterior)
         with _noted(f"{PLOT} could not be drawn", failures):
             draw_program(folder.path / PLOT, setup, result, posterior)
-        notes = (*setup.notes, *_notes_on_faces(setup, result), *failures)
+        notes = (*setup.notes, *remarks, *_notes_on_faces(setup, result), *failures)
         seconds = time.perf_counter() - state.clock + recorder.seconds_before
         flips = sum_flips(recorder.rows)
         verdict = judge.verdict(result, final, recorder.rows, folder.path)
@@ -228,11 +235,19 @@ def _check_in_view(setup: FitSetup) -> None:
     )
 
 
-def _fill_unseen_texels(setup: FitSetup, result: FitResult) -> FitResult:
-    """Fill texels of learned textures that no fitted view shows."""
-    weights = setup.fit_views.weights
-    scene = fill_unseen_texels(result.scene, result.cameras, setup.model.latents, setup.render_views, weights)
-    return replace(result, scene=scene)
+def _complete_unseen(setup: FitSetup, result: FitResult) -> tuple[FitResult, list[str]]:
+    """Flatten the bottom of a carved shape, and fill texels of learned textures, where no fitted view shows them.
+
+    And return what is to be said of it.
+    """
+    scene, weights = result.scene, setup.fit_views.weights
+    parts = (ParameterPath.parse(path) for path in setup.model.latents)
+    for name in [part.name for part in parts if (part.part, part.field) == ("mesh", "vertices")]:
+        if isinstance(setup.config.mesh, VisualHullMesh):
+            scene = flatten_unseen(scene, name, result.cameras, setup.render_views, weights)
+    remarks = [] if scene is result.scene else [FLATTENED]
+    scene = fill_unseen_texels(scene, result.cameras, setup.model.latents, setup.render_views, weights)
+    return replace(result, scene=scene), remarks
 
 
 def _write_result(folder: RunFolder, setup: FitSetup, result: FitResult, recorder: Recorder) -> None:

@@ -1,0 +1,92 @@
+"""What no view shows of a carved shape, with a flat rim, becomes a membrane."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from diffrender.fit.flatten_unseen import flatten_unseen
+from diffrender.geometry.primitives import box, icosphere
+from diffrender.geometry.subdivide import subdivide_midpoint
+from diffrender.render.render import RenderOutput, render
+from diffrender.scene.cameras import Cameras
+from diffrender.scene.materials import Unlit
+from diffrender.scene.mesh import Mesh
+from diffrender.scene.object import Object
+from diffrender.scene.scene import Scene
+
+BOTTOM, HUMP = -0.4, 0.15
+
+
+def humped(height: float = 0.8, tilt: float = 0.0) -> Scene:
+    """A box whose bottom is a hipped roof, as a visual hull's is; tilt: how uneven its rim is."""
+    mesh = box((1.0, 0.8, 1.0))
+    for _ in range(4):
+        mesh = subdivide_midpoint(mesh.vertices, mesh.faces)
+    x, y, z = mesh.vertices.unbind(1)
+    share = (0.4 - y) / 0.8
+    y = y + share * tilt * 4 * x * z - (y == BOTTOM) * HUMP * (1 - 2 * torch.maximum(x.abs(), z.abs()))
+    vertices = torch.stack([x, 0.4 + (y - 0.4) * height / 0.8, z], 1)
+    return Scene({"a": Object(Mesh(vertices, mesh.faces), Unlit(torch.ones(3)))})
+
+
+def ring(height: float, count: int = 10) -> Cameras:
+    angles = torch.arange(count) * (2 * math.pi / count)
+    eyes = torch.stack([3 * angles.cos(), torch.full_like(angles, height), 3 * angles.sin()], 1)
+    return Cameras.perspective(eyes, height=96, width=96)
+
+
+def render_views(scene: Scene, cameras: Cameras) -> RenderOutput:
+    return render(scene, cameras)
+
+
+def bottom_of(scene: Scene) -> Tensor:
+    vertices = scene.objects["a"].mesh.vertices
+    return vertices[(vertices[:, [0, 2]].abs().amax(1) < 0.45) & (vertices[:, 1] < 0), 1]
+
+
+def test_a_bottom_that_bulges_becomes_flat() -> None:
+    scene = humped()
+    assert float(bottom_of(scene).min()) < BOTTOM - 0.8 * HUMP
+    flat = flatten_unseen(scene, "a", ring(1.0), render_views)
+    assert float((bottom_of(flat) - BOTTOM).abs().max()) < 0.03
+    before, after = (each.objects["a"].mesh.vertices for each in (scene, flat))
+    assert bool((before[before[:, 1] > BOTTOM] == after[before[:, 1] > BOTTOM]).all())
+
+
+def test_what_only_ignored_pixels_show_is_unseen() -> None:
+    scene = humped()
+    eyes = torch.cat([ring(height).positions_w() for height in (1.0, -1.5)])
+    cameras = Cameras.perspective(eyes, height=96, width=96)
+    weights = torch.ones(20, 96, 96)
+    assert flatten_unseen(scene, "a", cameras, render_views, weights) is scene
+    weights[10:] = 0
+    flat = flatten_unseen(scene, "a", cameras, render_views, weights)
+    assert float((bottom_of(flat) - BOTTOM).abs().max()) < 0.03
+
+
+def test_other_shapes_stay() -> None:
+    ball = icosphere(4)
+    round_cap = Scene({"a": Object(Mesh(ball.vertices, ball.faces), Unlit(torch.ones(3)))})
+    one = Cameras.perspective(torch.tensor([[0.0, 3.0, 0.1]]), height=96, width=96)
+    for scene, cameras in ((humped(tilt=0.3), ring(1.0)), (round_cap, ring(1.5)), (humped(), one)):
+        assert flatten_unseen(scene, "a", cameras, render_views) is scene
+    assert flatten_unseen(humped(0.3), "a", ring(1.0), render_views) is not humped(0.3)
+
+
+@pytest.mark.parametrize("fault", ["is seen", "crosses itself"])
+def test_a_membrane_that_is_no_surface_or_is_seen_is_dropped(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def faulty(mesh: Mesh, free: Tensor) -> Tensor:
+        moved = mesh.vertices.clone()
+        if fault == "is seen":
+            moved[free] += torch.tensor([0.0, 1.5, 0.0])
+        else:
+            moved[free] = moved[free].flip(0)
+        return moved
+
+    monkeypatch.setattr("diffrender.fit.flatten_unseen._membrane", faulty)
+    scene = humped()
+    assert flatten_unseen(scene, "a", ring(1.0), render_views) is scene
