@@ -184,11 +184,12 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
                 observers=[recorder, *panels], first_step=first_step, best=setup.best, edges_at=setup.edges.at,
             )  # fmt: skip
         result = replace(result, seconds=result.seconds + recorder.seconds_before)
-        result, remarks = _complete_unseen(setup, result)
+        failures: list[str] = []
+        result, remarks = _complete_unseen(setup, result, failures)
         _write_result(folder, setup, result, recorder)
         final = evaluator.evaluate(result.scene, result.cameras, refine=True)
         write_cameras(folder, setup, result.cameras, final.heldout)
-        failures = [LATEST_KEPT.format(folder.path.parent / LATEST)] if folder.is_latest_kept else []
+        failures += [LATEST_KEPT.format(folder.path.parent / LATEST)] if folder.is_latest_kept else []
         _write_extras(folder, setup, result, final, recorder, failures)
         export_db = None
         with _noted("the exported GLB could not be checked", failures):
@@ -235,7 +236,7 @@ def _check_in_view(setup: FitSetup) -> None:
     )
 
 
-def _complete_unseen(setup: FitSetup, result: FitResult) -> tuple[FitResult, list[str]]:
+def _complete_unseen(setup: FitSetup, result: FitResult, failures: list[str]) -> tuple[FitResult, list[str]]:
     """Flatten the bottom of a carved shape, and fill texels of learned textures, where no fitted view shows them.
 
     And return what is to be said of it.
@@ -244,7 +245,8 @@ def _complete_unseen(setup: FitSetup, result: FitResult) -> tuple[FitResult, lis
     parts = (ParameterPath.parse(path) for path in setup.model.latents)
     for name in [part.name for part in parts if (part.part, part.field) == ("mesh", "vertices")]:
         if isinstance(setup.config.mesh, VisualHullMesh):
-            scene = flatten_unseen(scene, name, result.cameras, setup.render_views, weights)
+            with _noted("what no view shows could not be flattened", failures):
+                scene = flatten_unseen(scene, name, result.cameras, weights)
     remarks = [] if scene is result.scene else [FLATTENED]
     scene = fill_unseen_texels(scene, result.cameras, setup.model.latents, setup.render_views, weights)
     return replace(result, scene=scene), remarks

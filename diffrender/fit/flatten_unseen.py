@@ -17,7 +17,8 @@ from diffrender.geometry.cotangents import cotangent_weights
 from diffrender.geometry.mesh_checks import self_intersections
 from diffrender.geometry.primitives import Triangles
 from diffrender.geometry.topology import Topology
-from diffrender.render.render import RenderViews
+from diffrender.render.edge_models.hard import Hard
+from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.scene import Scene
@@ -37,9 +38,7 @@ FLATTEST = 0.05
 
 
 @torch.no_grad()
-def flatten_unseen(
-    scene: Scene, name: str, cameras: Cameras, render_views: RenderViews, weights: Tensor | None = None
-) -> Scene:
+def flatten_unseen(scene: Scene, name: str, cameras: Cameras, weights: Tensor | None = None) -> Scene:
     """Return `scene` with membranes in place of the parts of an object that no view shows, if their rims are flat.
 
     The scene itself if there are none, if more than MOST_UNSEEN of the surface is unseen, or if views would show a
@@ -49,7 +48,7 @@ def flatten_unseen(
     item = scene.objects[name]
     mesh = item.mesh
     seen = torch.zeros(mesh.n_vertices, dtype=torch.bool, device=mesh.faces.device)
-    shows = _shown_faces(scene, name, _face_ids(scene, cameras, render_views), weights)
+    shows = _shown_faces(scene, name, _face_ids(scene, cameras), weights)
     seen[mesh.faces[shows].reshape(-1)] = True
     parts = _unseen_parts(mesh, seen)
     if not parts or _share_of_area(mesh, parts) > MOST_UNSEEN:
@@ -62,14 +61,15 @@ def flatten_unseen(
         return scene
     flat = mesh.with_vertices(_membrane(mesh, free))
     found = replace(scene, objects=scene.objects | {name: replace(item, mesh=flat)})
-    shows = _shown_faces(found, name, _face_ids(found, cameras, render_views), weights)
+    shows = _shown_faces(found, name, _face_ids(found, cameras), weights)
     is_hidden = not bool(free[mesh.faces[shows]].any())
     return found if is_hidden and _crossings(flat) <= _crossings(mesh) else scene
 
 
-def _face_ids(scene: Scene, cameras: Cameras, render_views: RenderViews) -> list[Tensor]:
+def _face_ids(scene: Scene, cameras: Cameras) -> list[Tensor]:
     """Return the index of the face [H, W] that each pixel of each view shows, -1 for none."""
-    return [render_views(scene, cameras.select([view])).face_id[0] for view in range(len(cameras))]
+    views = (cameras.select([view]) for view in range(len(cameras)))
+    return [render(scene, view, Hard(), aovs=("depth",)).face_id[0] for view in views]
 
 
 def _shown_faces(scene: Scene, name: str, face_ids: list[Tensor], weights: Tensor | None) -> Tensor:

@@ -11,7 +11,6 @@ from torch import Tensor
 from diffrender.fit.flatten_unseen import flatten_unseen
 from diffrender.geometry.primitives import box, icosphere
 from diffrender.geometry.subdivide import subdivide_midpoint
-from diffrender.render.render import RenderOutput, render
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.materials import Unlit
 from diffrender.scene.mesh import Mesh
@@ -39,10 +38,6 @@ def ring(height: float, count: int = 10) -> Cameras:
     return Cameras.perspective(eyes, height=96, width=96)
 
 
-def render_views(scene: Scene, cameras: Cameras) -> RenderOutput:
-    return render(scene, cameras)
-
-
 def bottom_of(scene: Scene) -> Tensor:
     vertices = scene.objects["a"].mesh.vertices
     return vertices[(vertices[:, [0, 2]].abs().amax(1) < 0.45) & (vertices[:, 1] < 0), 1]
@@ -51,7 +46,7 @@ def bottom_of(scene: Scene) -> Tensor:
 def test_a_bottom_that_bulges_becomes_flat() -> None:
     scene = humped()
     assert float(bottom_of(scene).min()) < BOTTOM - 0.8 * HUMP
-    flat = flatten_unseen(scene, "a", ring(1.0), render_views)
+    flat = flatten_unseen(scene, "a", ring(1.0))
     assert float((bottom_of(flat) - BOTTOM).abs().max()) < 0.03
     before, after = (each.objects["a"].mesh.vertices for each in (scene, flat))
     assert bool((before[before[:, 1] > BOTTOM] == after[before[:, 1] > BOTTOM]).all())
@@ -62,9 +57,9 @@ def test_what_only_ignored_pixels_show_is_unseen() -> None:
     eyes = torch.cat([ring(height).positions_w() for height in (1.0, -1.5)])
     cameras = Cameras.perspective(eyes, height=96, width=96)
     weights = torch.ones(20, 96, 96)
-    assert flatten_unseen(scene, "a", cameras, render_views, weights) is scene
+    assert flatten_unseen(scene, "a", cameras, weights) is scene
     weights[10:] = 0
-    flat = flatten_unseen(scene, "a", cameras, render_views, weights)
+    flat = flatten_unseen(scene, "a", cameras, weights)
     assert float((bottom_of(flat) - BOTTOM).abs().max()) < 0.03
 
 
@@ -73,8 +68,8 @@ def test_other_shapes_stay() -> None:
     round_cap = Scene({"a": Object(Mesh(ball.vertices, ball.faces), Unlit(torch.ones(3)))})
     one = Cameras.perspective(torch.tensor([[0.0, 3.0, 0.1]]), height=96, width=96)
     for scene, cameras in ((humped(tilt=0.3), ring(1.0)), (round_cap, ring(1.5)), (humped(), one)):
-        assert flatten_unseen(scene, "a", cameras, render_views) is scene
-    assert flatten_unseen(humped(0.3), "a", ring(1.0), render_views) is not humped(0.3)
+        assert flatten_unseen(scene, "a", cameras) is scene
+    assert flatten_unseen(humped(0.3), "a", ring(1.0)) is not humped(0.3)
 
 
 @pytest.mark.parametrize("fault", ["is seen", "crosses itself"])
@@ -89,4 +84,4 @@ def test_a_membrane_that_is_no_surface_or_is_seen_is_dropped(fault: str, monkeyp
 
     monkeypatch.setattr("diffrender.fit.flatten_unseen._membrane", faulty)
     scene = humped()
-    assert flatten_unseen(scene, "a", ring(1.0), render_views) is scene
+    assert flatten_unseen(scene, "a", ring(1.0)) is scene
