@@ -246,7 +246,10 @@ def _complete_unseen(setup: FitSetup, result: FitResult, failures: list[str]) ->
     for name in [part.name for part in parts if (part.part, part.field) == ("mesh", "vertices")]:
         if isinstance(setup.config.mesh, VisualHullMesh):
             with _noted("what no view shows could not be flattened", failures):
-                scene = flatten_unseen(scene, name, result.cameras, weights)
+                try:
+                    scene = flatten_unseen(scene, name, result.cameras, weights)
+                except KeyboardInterrupt:  # what was fitted is not written yet
+                    failures.append("what no view shows was not flattened: interrupted")
     remarks = [] if scene is result.scene else [FLATTENED]
     scene = fill_unseen_texels(scene, result.cameras, setup.model.latents, setup.render_views, weights)
     return replace(result, scene=scene), remarks

@@ -16,6 +16,7 @@ from diffrender.fit.loop import FitResult
 from diffrender.render.render import render
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.environment.sphere_directions import even_directions
+from diffrender.scene.projections.orthographic import Orthographic
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import evenly_spaced_indices
 from diffrender.setup.fit_setup import FitSetup
@@ -79,13 +80,18 @@ def _draw_shapes(scenes: Mapping[str, Scene], cameras: Cameras, size: int) -> di
 def least_seen_side(cameras: Cameras, scene: Scene) -> Cameras:
     """Return a camera that looks at the scene's objects from the direction farthest from those of all cameras."""
     center, radius = bounding_ball(scene)
-    towards = torch.nn.functional.normalize(cameras.positions_w() - center, dim=1)
+    offset = cameras.positions_w().to(center) - center
+    if isinstance(cameras.projection, Orthographic):
+        offset = -cameras.cam_from_world[:, 2, :3].to(center)
+    towards = torch.nn.functional.normalize(offset, dim=1)
     candidates = even_directions(center)
     direction = candidates[(candidates @ towards.T).amax(1).argmin()]
-    up = upward(cameras)
+    up = upward(cameras).to(center)
     if float((up @ direction).abs()) > MOST_UPRIGHT:
         # From straight above or below: upright as for who leans over from where the first camera is.
-        up = towards[0] - direction * (towards[0] @ direction)
+        axes = torch.stack([towards[0], -cameras.cam_from_world[0, 1, :3].to(center)])
+        across = axes - (axes @ direction)[:, None] * direction
+        up = across[across.norm(dim=1).argmax()]
     eye = center + DISTANCE * radius * direction
     side = max(cameras.height, cameras.width)
     return Cameras.perspective(eye[None], center, up, FOV_DEG, side, side, near=float(radius) * 1e-3)

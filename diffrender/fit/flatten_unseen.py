@@ -31,6 +31,11 @@ MOST_UNSEEN = 0.5
 FLAT = 0.1
 # The cosine between what is seen around a rim and its plane, area by area: above it there is no wall.
 STEEP = 0.4
+# The sine of the height at which one of the cameras must stand above a rim's plane, at most: who looks down from higher
+# cannot tell a wall from a ball's side.
+HIGHEST = 0.6
+# What moves less than this share of its rim's width was flat already.
+LEAST_MOVE = 0.02
 # The weights of a membrane depend on its shape; after so many times it rests.
 PASSES = 4
 # The least weight of an edge of a membrane.
@@ -54,12 +59,16 @@ def flatten_unseen(scene: Scene, name: str, cameras: Cameras, weights: Tensor | 
     if not parts or _share_of_area(mesh, parts) > MOST_UNSEEN:
         return scene
     free = torch.zeros(mesh.n_vertices, dtype=torch.bool, device=mesh.faces.device)
+    looking = cameras if weights is None else cameras.select(torch.nonzero(weights.flatten(1).any(1))[:, 0])
     for part in parts:
-        if _is_bottom(mesh, part, seen):
+        if _is_bottom(mesh, part, seen) and _is_turned_away(mesh.with_vertices(item.vertices_w()), part, looking):
             free |= part
     if not bool(free.any()):
         return scene
     flat = mesh.with_vertices(_membrane(mesh, free))
+    width = mesh.vertices[_next_to(mesh, free)].std(0).norm()
+    if not float((flat.vertices - mesh.vertices).norm(dim=1).max()) > LEAST_MOVE * float(width):
+        return scene
     found = replace(scene, objects=scene.objects | {name: replace(item, mesh=flat)})
     shows = _shown_faces(found, name, _face_ids(found, cameras), weights)
     is_hidden = not bool(free[mesh.faces[shows]].any())
@@ -131,6 +140,16 @@ def _is_bottom(mesh: Mesh, part: Tensor, seen: Tensor) -> bool:
     normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     total = normal.norm(dim=1).sum()
     return bool((spread[2] < FLAT * spread[1]) & ((normal @ axes[2]).abs().sum() < STEEP * total))
+
+
+def _is_turned_away(mesh: Mesh, part: Tensor, cameras: Cameras) -> bool:
+    """Whether a part of a mesh in the world faces away from all cameras, one of which stands low above its rim."""
+    corners = mesh.vertices[mesh.faces[part[mesh.faces].all(1)]]
+    outward = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).sum(0)
+    middle = mesh.vertices[_next_to(mesh, part)].mean(0)
+    towards = torch.nn.functional.normalize(cameras.positions_w().to(middle) - middle, dim=1)
+    height = -(towards @ torch.nn.functional.normalize(outward, dim=0))
+    return bool((height > 0).all() & (height < HIGHEST).any())
 
 
 def _membrane(mesh: Mesh, free: Tensor) -> Tensor:

@@ -34,12 +34,21 @@ def test_a_carved_box_has_a_flat_bottom(flattens: bool, tmp_path: Path, monkeypa
     assert len(below) > 30 and (bulge < 0.08 if flattens else bulge > 0.15)
 
 
-def test_what_cannot_be_flattened_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "note"),
+    [
+        (ValueError("a singular matrix"), "what no view shows could not be flattened: a singular matrix"),
+        (KeyboardInterrupt(), "what no view shows was not flattened: interrupted"),
+    ],
+)
+def test_a_fit_is_written_even_if_it_cannot_be_flattened(
+    error: BaseException, note: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
-        raise ValueError("a singular matrix")
+        raise error
 
     monkeypatch.setattr("diffrender.app.run.flatten_unseen", fail)
     outcome = run_fit(parse_config(SCENE.replace("steps: 60", "steps: 51"), tmp_path), "box", None, tmp_path)
     notes = json.loads((outcome.folder / "manifest.json").read_text())["notes"]
-    assert "what no view shows could not be flattened: a singular matrix" in notes
+    assert note in notes
     assert (outcome.folder / SCENE_FILE).is_file()

@@ -69,7 +69,8 @@ def test_other_shapes_stay() -> None:
     one = Cameras.perspective(torch.tensor([[0.0, 3.0, 0.1]]), height=96, width=96)
     for scene, cameras in ((humped(tilt=0.3), ring(1.0)), (round_cap, ring(1.5)), (humped(), one)):
         assert flatten_unseen(scene, "a", cameras) is scene
-    assert flatten_unseen(humped(0.3), "a", ring(1.0)) is not humped(0.3)
+    plate = humped(0.3)
+    assert flatten_unseen(plate, "a", ring(1.0)) is not plate
 
 
 @pytest.mark.parametrize("fault", ["is seen", "crosses itself"])
@@ -85,3 +86,26 @@ def test_a_membrane_that_is_no_surface_or_is_seen_is_dropped(fault: str, monkeyp
     monkeypatch.setattr("diffrender.fit.flatten_unseen._membrane", faulty)
     scene = humped()
     assert flatten_unseen(scene, "a", ring(1.0)) is scene
+
+
+@pytest.mark.parametrize("height", [1.5, 3.5, 6.0])
+def test_a_ball_stays_round_from_however_high_it_is_seen(height: float) -> None:
+    ball = icosphere(4)
+    scene = Scene({"a": Object(Mesh(ball.vertices, ball.faces), Unlit(torch.ones(3)))})
+    assert flatten_unseen(scene, "a", ring(height)) is scene
+
+
+def test_what_is_flat_already_stays() -> None:
+    scene = humped()
+    flat = flatten_unseen(scene, "a", ring(1.0))
+    assert flat is not scene and flatten_unseen(flat, "a", ring(1.0)) is flat
+
+
+def test_an_unseen_floor_inside_is_not_raised() -> None:
+    """A pot with a steep wall inside: its floor faces the cameras, which do not see it past the rim."""
+    mesh = humped().objects["a"].mesh
+    x, y, z = mesh.vertices.unbind(1)
+    inside = (y > 0.39) & (torch.maximum(x.abs(), z.abs()) < 0.4)
+    pot = mesh.with_vertices(torch.stack([x, torch.where(inside, -0.2, y), z], 1))
+    flat = flatten_unseen(Scene({"a": Object(pot, Unlit(torch.ones(3)))}), "a", ring(1.0))
+    assert bool((flat.objects["a"].mesh.vertices[inside] == pot.vertices[inside]).all())
