@@ -184,12 +184,12 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
                 observers=[recorder, *panels], first_step=first_step, best=setup.best, edges_at=setup.edges.at,
             )  # fmt: skip
         result = replace(result, seconds=result.seconds + recorder.seconds_before)
-        failures: list[str] = []
-        result, remarks = _complete_unseen(setup, result, failures)
+        remarks: list[str] = []
+        result = _fill_unseen_texels(setup, _flatten_unseen(setup, result, remarks))
         _write_result(folder, setup, result, recorder)
         final = evaluator.evaluate(result.scene, result.cameras, refine=True)
         write_cameras(folder, setup, result.cameras, final.heldout)
-        failures += [LATEST_KEPT.format(folder.path.parent / LATEST)] if folder.is_latest_kept else []
+        failures = [LATEST_KEPT.format(folder.path.parent / LATEST)] if folder.is_latest_kept else []
         _write_extras(folder, setup, result, final, recorder, failures)
         export_db = None
         with _noted("the exported GLB could not be checked", failures):
@@ -236,23 +236,28 @@ def _check_in_view(setup: FitSetup) -> None:
     )
 
 
-def _complete_unseen(setup: FitSetup, result: FitResult, failures: list[str]) -> tuple[FitResult, list[str]]:
-    """Flatten the bottom of a carved shape, and fill texels of learned textures, where no fitted view shows them.
+def _flatten_unseen(setup: FitSetup, result: FitResult, remarks: list[str]) -> FitResult:
+    """Flatten the bottom of a carved shape where no fitted view shows it; say so in `remarks`, or why it failed."""
+    paths = (ParameterPath.parse(path) for path in setup.model.latents)
+    name = next((path.name for path in paths if (path.part, path.field) == ("mesh", "vertices")), None)
+    if name is None or not isinstance(setup.config.mesh, VisualHullMesh):
+        return result
+    scene = result.scene
+    with _noted("what no view shows could not be flattened", remarks):
+        try:
+            scene = flatten_unseen(scene, name, result.cameras, setup.fit_views.weights)
+        except KeyboardInterrupt:  # what was fitted is not written yet
+            remarks.append("what no view shows was not flattened: interrupted")
+    if scene is not result.scene:
+        remarks.append(FLATTENED)
+    return replace(result, scene=scene)
 
-    And return what is to be said of it.
-    """
-    scene, weights = result.scene, setup.fit_views.weights
-    parts = (ParameterPath.parse(path) for path in setup.model.latents)
-    for name in [part.name for part in parts if (part.part, part.field) == ("mesh", "vertices")]:
-        if isinstance(setup.config.mesh, VisualHullMesh):
-            with _noted("what no view shows could not be flattened", failures):
-                try:
-                    scene = flatten_unseen(scene, name, result.cameras, weights)
-                except KeyboardInterrupt:  # what was fitted is not written yet
-                    failures.append("what no view shows was not flattened: interrupted")
-    remarks = [] if scene is result.scene else [FLATTENED]
-    scene = fill_unseen_texels(scene, result.cameras, setup.model.latents, setup.render_views, weights)
-    return replace(result, scene=scene), remarks
+
+def _fill_unseen_texels(setup: FitSetup, result: FitResult) -> FitResult:
+    """Fill texels of learned textures that no fitted view shows."""
+    weights = setup.fit_views.weights
+    scene = fill_unseen_texels(result.scene, result.cameras, setup.model.latents, setup.render_views, weights)
+    return replace(result, scene=scene)
 
 
 def _write_result(folder: RunFolder, setup: FitSetup, result: FitResult, recorder: Recorder) -> None:

@@ -88,7 +88,8 @@ def least_seen_side(cameras: Cameras, scene: Scene) -> Cameras:
     direction = candidates[(candidates @ towards.T).amax(1).argmin()]
     up = upward(cameras).to(center)
     if float((up @ direction).abs()) > MOST_UPRIGHT:
-        # From straight above or below: upright as for who leans over from where the first camera is.
+        # From straight above or below: upright as for who leans over from where the first camera is, or, if that is
+        # there as well, as in its images.
         axes = torch.stack([towards[0], -cameras.cam_from_world[0, 1, :3].to(center)])
         across = axes - (axes @ direction)[:, None] * direction
         up = across[across.norm(dim=1).argmax()]

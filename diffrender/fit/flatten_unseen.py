@@ -44,11 +44,12 @@ FLATTEST = 0.05
 
 @torch.no_grad()
 def flatten_unseen(scene: Scene, name: str, cameras: Cameras, weights: Tensor | None = None) -> Scene:
-    """Return `scene` with membranes in place of the parts of an object that no view shows, if their rims are flat.
+    """Return `scene` with membranes in place of the parts of an object that no view shows and that are bottoms.
 
-    The scene itself if there are none, if more than MOST_UNSEEN of the surface is unseen, or if views would show a
-    membrane or the surface cross itself. weights: [N, H, W] of the pixels of the views; what is seen only where they
-    are 0 is unseen. None: all count.
+    Those have a flat rim with walls around, and face away from all cameras, one of which stands low enough to see the
+    walls. The scene itself if there are none, if they are flat, if more than MOST_UNSEEN of the surface is unseen, or
+    if views would show a membrane or the surface cross itself. weights: [N, H, W] of the pixels of the views; what is
+    seen only where they are 0 is unseen. None: all count.
     """
     item = scene.objects[name]
     mesh = item.mesh

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from diffrender.fit.flatten_unseen import flatten_unseen
-from diffrender.geometry.primitives import box, icosphere
+from diffrender.geometry.mesh_checks import self_intersections
+from diffrender.geometry.primitives import Triangles, box, icosphere
 from diffrender.geometry.subdivide import subdivide_midpoint
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.materials import Unlit
@@ -67,10 +68,24 @@ def test_other_shapes_stay() -> None:
     ball = icosphere(4)
     round_cap = Scene({"a": Object(Mesh(ball.vertices, ball.faces), Unlit(torch.ones(3)))})
     one = Cameras.perspective(torch.tensor([[0.0, 3.0, 0.1]]), height=96, width=96)
-    for scene, cameras in ((humped(tilt=0.3), ring(1.0)), (round_cap, ring(1.5)), (humped(), one)):
+    for scene, cameras in ((humped(tilt=0.15), ring(1.0)), (round_cap, ring(1.5)), (humped(), one)):
         assert flatten_unseen(scene, "a", cameras) is scene
-    plate = humped(0.3)
+
+
+def test_a_plate_is_flattened_but_no_shape_of_which_more_is_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    plate = humped(0.1)
     assert flatten_unseen(plate, "a", ring(1.0)) is not plate
+    monkeypatch.setattr("diffrender.fit.flatten_unseen.MOST_UNSEEN", 0.2)
+    assert flatten_unseen(plate, "a", ring(1.0)) is plate
+
+
+def test_other_objects_are_none_of_its_faces() -> None:
+    ball = icosphere(2)
+    other = Object(Mesh(0.2 * ball.vertices + torch.tensor([0.0, 0.7, 0.0]), ball.faces), Unlit(torch.ones(3)))
+    scene = Scene({"other": other, **humped().objects})
+    flat = flatten_unseen(scene, "a", ring(1.0))
+    assert float((bottom_of(flat) - BOTTOM).abs().max()) < 0.03
+    assert flat.objects["other"] is other
 
 
 @pytest.mark.parametrize("fault", ["is seen", "crosses itself"])
@@ -78,13 +93,16 @@ def test_a_membrane_that_is_no_surface_or_is_seen_is_dropped(fault: str, monkeyp
     def faulty(mesh: Mesh, free: Tensor) -> Tensor:
         moved = mesh.vertices.clone()
         if fault == "is seen":
-            moved[free] += torch.tensor([0.0, 1.5, 0.0])
+            moved[free] -= torch.tensor([0.0, 1.5, 0.0])
         else:
             moved[free] = moved[free].flip(0)
         return moved
 
     monkeypatch.setattr("diffrender.fit.flatten_unseen._membrane", faulty)
     scene = humped()
+    mesh = scene.objects["a"].mesh
+    lowered = faulty(mesh, mesh.vertices[:, 1] < BOTTOM)
+    assert bool(len(self_intersections(Triangles(lowered, mesh.faces)))) == (fault == "crosses itself")
     assert flatten_unseen(scene, "a", ring(1.0)) is scene
 
 
