@@ -68,7 +68,8 @@ CHECK_PLACE = (
     " look along -z"
 )
 FLATTENED = (
-    "a part that no view shows, such as the bottom, was flattened: its rim is flat, and the first shape bulged there"
+    "a part that no view shows, such as the bottom, was flattened: its rim is flat, and the first shape bulged there;"
+    " `mesh: {init: visual_hull, flatten_unseen: false}` keeps it"
 )
 
 
@@ -185,7 +186,10 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
             )  # fmt: skip
         result = replace(result, seconds=result.seconds + recorder.seconds_before)
         remarks: list[str] = []
-        result = _fill_unseen_texels(setup, _flatten_unseen(setup, result, remarks))
+        with _attempted("what no view shows could not be flattened", remarks):
+            result = _flatten_unseen(setup, result, remarks)
+        with _attempted("texels that no view shows could not be filled", remarks):
+            result = _fill_unseen_texels(setup, result)
         _write_result(folder, setup, result, recorder)
         final = evaluator.evaluate(result.scene, result.cameras, refine=True)
         write_cameras(folder, setup, result.cameras, final.heldout)
@@ -237,17 +241,13 @@ def _check_in_view(setup: FitSetup) -> None:
 
 
 def _flatten_unseen(setup: FitSetup, result: FitResult, remarks: list[str]) -> FitResult:
-    """Flatten the bottom of a carved shape where no fitted view shows it; say so in `remarks`, or why it failed."""
+    """Flatten the bottom of a learned shape that was carved where no fitted view shows it; say so in `remarks`."""
     paths = (ParameterPath.parse(path) for path in setup.model.latents)
-    name = next((path.name for path in paths if (path.part, path.field) == ("mesh", "vertices")), None)
-    if name is None or not isinstance(setup.config.mesh, VisualHullMesh):
-        return result
+    learned = {path.name for path in paths if (path.part, path.field) == ("mesh", "vertices")}
     scene = result.scene
-    with _noted("what no view shows could not be flattened", remarks):
-        try:
-            scene = flatten_unseen(scene, name, result.cameras, setup.fit_views.weights)
-        except KeyboardInterrupt:  # what was fitted is not written yet
-            remarks.append("what no view shows was not flattened: interrupted")
+    for item in setup.config.all_objects():
+        if item.name in learned and isinstance(item.mesh, VisualHullMesh) and item.mesh.flatten_unseen:
+            scene = flatten_unseen(scene, item.name, result.cameras, setup.fit_views.weights)
     if scene is not result.scene:
         remarks.append(FLATTENED)
     return replace(result, scene=scene)
@@ -307,6 +307,16 @@ def _noted(what: str, failures: list[str]) -> Iterator[None]:
         yield
     except Exception as error:
         failures.append(f"{what}: {next(iter(str(error).splitlines()), type(error).__name__)}")
+
+
+@contextmanager
+def _attempted(what: str, failures: list[str]) -> Iterator[None]:
+    """Do as `_noted`, and the same with Ctrl-C: what was fitted is not written yet."""
+    with _noted(what, failures):
+        try:
+            yield
+        except KeyboardInterrupt:
+            failures.append(f"{what}: interrupted")
 
 
 def _check_export(folder: RunFolder, setup: FitSetup, result: FitResult) -> float | None:

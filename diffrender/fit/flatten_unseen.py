@@ -36,8 +36,6 @@ STEEP = 0.4
 HIGHEST = 0.6
 # What moves less than this share of its rim's width was flat already.
 LEAST_MOVE = 0.02
-# The weights of a membrane depend on its shape; after so many times it rests.
-PASSES = 4
 # The least weight of an edge of a membrane.
 FLATTEST = 0.05
 
@@ -47,9 +45,9 @@ def flatten_unseen(scene: Scene, name: str, cameras: Cameras, weights: Tensor | 
     """Return `scene` with membranes in place of the parts of an object that no view shows and that are bottoms.
 
     Those have a flat rim with walls around, and face away from all cameras, one of which stands low enough to see the
-    walls. The scene itself if there are none, if they are flat, if more than MOST_UNSEEN of the surface is unseen, or
-    if views would show a membrane or the surface cross itself. weights: [N, H, W] of the pixels of the views; what is
-    seen only where they are 0 is unseen. None: all count.
+    walls. Those that are flat, or whose membrane views would show, stay. The scene itself if none is left, if more than
+    MOST_UNSEEN of the surface is unseen, or if the surface would cross itself. weights: [N, H, W] of the pixels of the
+    views; what is seen only where they are 0 is unseen. None: all count.
     """
     item = scene.objects[name]
     mesh = item.mesh
@@ -59,21 +57,19 @@ def flatten_unseen(scene: Scene, name: str, cameras: Cameras, weights: Tensor | 
     parts = _unseen_parts(mesh, seen)
     if not parts or _share_of_area(mesh, parts) > MOST_UNSEEN:
         return scene
-    free = torch.zeros(mesh.n_vertices, dtype=torch.bool, device=mesh.faces.device)
     looking = cameras if weights is None else cameras.select(torch.nonzero(weights.flatten(1).any(1))[:, 0])
-    for part in parts:
-        if _is_bottom(mesh, part, seen) and _is_turned_away(mesh.with_vertices(item.vertices_w()), part, looking):
-            free |= part
-    if not bool(free.any()):
-        return scene
-    flat = mesh.with_vertices(_membrane(mesh, free))
-    width = mesh.vertices[_next_to(mesh, free)].std(0).norm()
-    if not float((flat.vertices - mesh.vertices).norm(dim=1).max()) > LEAST_MOVE * float(width):
-        return scene
-    found = replace(scene, objects=scene.objects | {name: replace(item, mesh=flat)})
-    shows = _shown_faces(found, name, _face_ids(found, cameras), weights)
-    is_hidden = not bool(free[mesh.faces[shows]].any())
-    return found if is_hidden and _crossings(flat) <= _crossings(mesh) else scene
+    placed = mesh.with_vertices(item.vertices_w())
+    bottoms = [part for part in parts if _is_bottom(mesh, part, seen) and _is_turned_away(placed, part, looking)]
+    while bottoms:
+        flat = mesh.with_vertices(_membrane(mesh, torch.stack(bottoms).any(0)))
+        moved = [part for part in bottoms if _moves(mesh, flat, part)]
+        found = replace(scene, objects=scene.objects | {name: replace(item, mesh=flat)})
+        shown = mesh.faces[_shown_faces(found, name, _face_ids(found, cameras), weights)]
+        hidden = [part for part in moved if not bool(part[shown].any())]
+        if len(hidden) == len(bottoms):
+            return found if _crossings(flat) <= _crossings(mesh) else scene
+        bottoms = hidden
+    return scene
 
 
 def _face_ids(scene: Scene, cameras: Cameras) -> list[Tensor]:
@@ -153,6 +149,12 @@ def _is_turned_away(mesh: Mesh, part: Tensor, cameras: Cameras) -> bool:
     return bool((height > 0).all() & (height < HIGHEST).any())
 
 
+def _moves(mesh: Mesh, flat: Mesh, part: Tensor) -> bool:
+    """Whether a part is elsewhere in the flat mesh, rather than flat already."""
+    width = mesh.vertices[_next_to(mesh, part)].std(0).norm()
+    return float((flat.vertices - mesh.vertices)[part].norm(dim=1).max()) > LEAST_MOVE * float(width)
+
+
 def _membrane(mesh: Mesh, free: Tensor) -> Tensor:
     """Return the vertices [V, 3], the free ones where a membrane held by the others comes to rest."""
     from scipy.sparse import coo_array
@@ -160,17 +162,16 @@ def _membrane(mesh: Mesh, free: Tensor) -> Tensor:
 
     vertices, topology, moves = mesh.vertices.detach().double().cpu(), Topology(mesh.faces.cpu()), free.cpu()
     start, end = topology.edges.T
-    for _ in range(PASSES):
-        # Obtuse triangles have negative weights, which could turn a face over.
-        weight = cotangent_weights(vertices, topology).clamp_min(FLATTEST)
-        row, column = torch.cat([start, end]).numpy(), torch.cat([end, start]).numpy()
-        shape = (len(vertices), len(vertices))
-        matrix = coo_array((weight.repeat(2).numpy(), (row, column)), shape=shape).tocsr()
-        total = np.asarray(matrix.sum(1)).reshape(-1)
-        inner, outer = torch.nonzero(moves)[:, 0].numpy(), torch.nonzero(~moves)[:, 0].numpy()
-        rows = matrix[inner]
-        system = coo_array((total[inner], (np.arange(len(inner)),) * 2)).tocsc() - rows[:, inner].tocsc()
-        vertices[moves] = torch.from_numpy(spsolve(system, rows[:, outer] @ vertices[~moves].numpy()))
+    # Obtuse triangles have negative weights, which could turn a face over.
+    weight = cotangent_weights(vertices, topology).clamp_min(FLATTEST)
+    row, column = torch.cat([start, end]).numpy(), torch.cat([end, start]).numpy()
+    shape = (len(vertices), len(vertices))
+    matrix = coo_array((weight.repeat(2).numpy(), (row, column)), shape=shape).tocsr()
+    total = np.asarray(matrix.sum(1)).reshape(-1)
+    inner, outer = torch.nonzero(moves)[:, 0].numpy(), torch.nonzero(~moves)[:, 0].numpy()
+    rows = matrix[inner]
+    system = coo_array((total[inner], (np.arange(len(inner)),) * 2)).tocsc() - rows[:, inner].tocsc()
+    vertices[moves] = torch.from_numpy(spsolve(system, rows[:, outer] @ vertices[~moves].numpy()))
     return vertices.to(mesh.vertices)
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from diffrender.fit import flatten_unseen as flattening
 from diffrender.fit.flatten_unseen import flatten_unseen
 from diffrender.geometry.mesh_checks import self_intersections
 from diffrender.geometry.primitives import Triangles, box, icosphere
@@ -64,6 +65,12 @@ def test_what_only_ignored_pixels_show_is_unseen() -> None:
     assert float((bottom_of(flat) - BOTTOM).abs().max()) < 0.03
 
 
+def test_what_lies_between_pixels_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flattening, "FEWEST_VERTICES", 10_000)
+    scene = humped()
+    assert flatten_unseen(scene, "a", ring(1.0)) is scene
+
+
 def test_other_shapes_stay() -> None:
     ball = icosphere(4)
     round_cap = Scene({"a": Object(Mesh(ball.vertices, ball.faces), Unlit(torch.ones(3)))})
@@ -75,7 +82,7 @@ def test_other_shapes_stay() -> None:
 def test_a_plate_is_flattened_but_no_shape_of_which_more_is_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
     plate = humped(0.1)
     assert flatten_unseen(plate, "a", ring(1.0)) is not plate
-    monkeypatch.setattr("diffrender.fit.flatten_unseen.MOST_UNSEEN", 0.2)
+    monkeypatch.setattr(flattening, "MOST_UNSEEN", 0.2)
     assert flatten_unseen(plate, "a", ring(1.0)) is plate
 
 
@@ -98,12 +105,44 @@ def test_a_membrane_that_is_no_surface_or_is_seen_is_dropped(fault: str, monkeyp
             moved[free] = moved[free].flip(0)
         return moved
 
-    monkeypatch.setattr("diffrender.fit.flatten_unseen._membrane", faulty)
+    monkeypatch.setattr(flattening, "_membrane", faulty)
     scene = humped()
     mesh = scene.objects["a"].mesh
     lowered = faulty(mesh, mesh.vertices[:, 1] < BOTTOM)
     assert bool(len(self_intersections(Triangles(lowered, mesh.faces)))) == (fault == "crosses itself")
     assert flatten_unseen(scene, "a", ring(1.0)) is scene
+
+
+def test_a_bottom_whose_membrane_is_seen_stays_and_the_other_becomes_flat(monkeypatch: pytest.MonkeyPatch) -> None:
+    mesh = humped().objects["a"].mesh
+    right = torch.tensor([0.7, 0.0, 0.0])
+    both = Mesh(
+        torch.cat([mesh.vertices - right, mesh.vertices + right]), torch.cat([mesh.faces, mesh.faces + mesh.n_vertices])
+    )
+
+    def faulty(mesh: Mesh, free: Tensor) -> Tensor:
+        return membrane(mesh, free) - torch.tensor([0.0, 1.5, 0.0]) * (free & (mesh.vertices[:, 0] > 0))[:, None]
+
+    membrane = flattening._membrane
+    monkeypatch.setattr(flattening, "_membrane", faulty)
+    flat = flatten_unseen(Scene({"a": Object(both, Unlit(torch.ones(3)))}), "a", ring(1.0)).objects["a"].mesh.vertices
+    assert bool((flat[mesh.n_vertices :] == both.vertices[mesh.n_vertices :]).all())
+    left = flat[: mesh.n_vertices] + right
+    inner = (left[:, [0, 2]].abs().amax(1) < 0.45) & (left[:, 1] < 0)
+    assert float((left[inner, 1] - BOTTOM).abs().max()) < 0.03
+
+
+def test_a_membrane_turns_no_face_over() -> None:
+    """Of plain cotangent weights, those of obtuse triangles would."""
+    mesh = humped().objects["a"].mesh
+    torch.manual_seed(0)
+    inside = (mesh.vertices[:, 1] < BOTTOM) & (mesh.vertices[:, [0, 2]].abs().amax(1) < 0.4)
+    moved = mesh.vertices.clone()
+    moved[inside] += 0.2 * (torch.rand(int(inside.sum()), 3) - 0.5)
+    flat = flattening._membrane(mesh.with_vertices(moved), inside)
+    corners = flat[mesh.faces[inside[mesh.faces].any(1)]]
+    normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    assert bool((normal[:, 1] < 0).all())
 
 
 @pytest.mark.parametrize("height", [1.5, 3.5, 6.0])

@@ -104,6 +104,11 @@ class VisualHullMesh(Strict, shorthands={str: "init"}):
     leave_out: list[str] | None = option(
         None, "names of views that do not carve it; if omitted: the few that disagree with all others"
     )
+    flatten_unseen: bool = option(
+        True,
+        "where no picture shows a bottom, which bulges in a hull, the fit ends with a flat one, if its rim is flat and"
+        " its sides are steep",
+    )
     aabb: Aabb = None
     subdivide: Subdivide = None
 
