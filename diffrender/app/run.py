@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 import warnings
@@ -168,7 +169,9 @@ def _run(state: _RunState, name: str, scene_file: Path | None, console: Console)
             (folder.path / "log.txt").open("a" if first_step else "w", encoding="utf-8", errors="replace")
         )
         consoles = [console, Console(file=log, width=LOG_WIDTH)]
-        panels = [FitPanel(setup.settings.scales, shown_on) for shown_on in consoles]
+        full_px = math.sqrt(setup.fit_views.cameras.height * setup.fit_views.cameras.width)
+        sides_px = [scale * full_px for scale in setup.settings.scales]
+        panels = [FitPanel(sides_px, shown_on) for shown_on in consoles]
         recorder = stack.enter_context(Recorder(setup, folder, state.before))
         evaluator = Evaluator(setup)
         initial = evaluator.evaluate(setup.scene, setup.fit_views.cameras)

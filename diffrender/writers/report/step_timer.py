@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-# A step's time is averaged over about this many steps.
+# Step times are averaged over about this many steps.
 AVERAGED_STEPS = 20
-# Of the images' side, to which the time of a step is proportional: 17, 5.6 and 1.5 steps a second at 200, 400 and 800
-# pixels.
-POWER_OF_SIZE = 1.75
+# Square images of this side take twice the time of the smallest: 17, 5.6 and 1.5 steps a second at 200, 400 and 800.
+SIDE_PX = 126
 
 
 @dataclass
@@ -20,18 +19,20 @@ class StepTimer:
 
     The first step is not counted: it includes the compilation of the kernels.
 
-    scales: of the images of each step of the fit, in those at full size; larger images take longer.
+    sides_px: of the images of each step of the fit, in pixels: roots of their numbers; larger images take longer.
     """
 
-    scales: Sequence[float]
+    sides_px: Sequence[float]
     clock: Callable[[], float] = time.perf_counter
     _last: float | None = None
     _step: int = 0
-    # Of a step at full size.
-    _mean_s: float | None = None
+    # Steps counted, of any size and of the last one's; times of a step, of the smallest and of the last one's size.
+    _counted: tuple[int, int] = (0, 0)
+    _smallest_s: float | None = None
+    _own_s: float | None = None
 
     def __post_init__(self) -> None:
-        self._works = [scale**POWER_OF_SIZE for scale in self.scales]
+        self._works = [1 + (side / SIDE_PX) ** 2 for side in self.sides_px]
         # Of all steps after each one.
         self._rests = [*accumulate(reversed(self._works[1:]), initial=0.0)][::-1]
 
@@ -39,17 +40,25 @@ class StepTimer:
         """Note that `step` has ended."""
         now = self.clock()
         if self._last is not None:
-            elapsed = (now - self._last) / self._works[step]
-            weight = 1 / AVERAGED_STEPS
-            self._mean_s = elapsed if self._mean_s is None else (1 - weight) * self._mean_s + weight * elapsed
+            counted, alike = self._counted
+            alike = alike if self._works[step] == self._works[self._step] else 0
+            elapsed, work = now - self._last, self._works[step]
+            self._smallest_s = _averaged(self._smallest_s, elapsed / work, counted)
+            self._own_s = _averaged(self._own_s, elapsed, alike)
+            self._counted = counted + 1, alike + 1
         self._last, self._step = now, step
 
     @property
     def steps_per_s(self) -> float | None:
-        """Steps like the last one per second, or None before the second step."""
-        return None if not self._mean_s else 1 / (self._mean_s * self._works[self._step])
+        """Steps of the last one's size per second, or None before the second step."""
+        return None if not self._own_s else 1 / self._own_s
 
     @property
     def remaining_s(self) -> float | None:
         """How many seconds the steps after the last one take, or None before the second step."""
-        return None if self._mean_s is None else self._mean_s * self._rests[self._step]
+        return None if self._smallest_s is None else self._smallest_s * self._rests[self._step]
+
+
+def _averaged(mean: float | None, value: float, counted: int) -> float:
+    """Return the mean of `counted` values, or of the last AVERAGED_STEPS or so, with one more value."""
+    return value if mean is None or not counted else mean + (value - mean) / min(counted + 1, AVERAGED_STEPS)

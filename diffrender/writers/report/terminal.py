@@ -98,19 +98,19 @@ class FitPanel:
 
     Enter it around the fit and pass it as one of the fit's observers.
 
-    scales: of the images of each step of the fit, in those at full size.
+    sides_px: of the images of each step of the fit, in pixels.
     console: to write to; rich knows whether it is a terminal.
     clock: replaced in tests.
     """
 
-    scales: Sequence[float]
+    sides_px: Sequence[float]
     console: Console = field(default_factory=Console)
     clock: Callable[[], float] = time.perf_counter
     _progress: Progress | None = None
     _task: TaskID | None = None
 
     def __post_init__(self) -> None:
-        self.n_steps, self._timer = len(self.scales), StepTimer(self.scales, self.clock)
+        self.n_steps, self._timer = len(self.sides_px), StepTimer(self.sides_px, self.clock)
 
     def opening(self, opening: Opening) -> None:
         """Print the message before the first step."""
