@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
 from diffrender.app.run import run_fit
 from diffrender.config.load import load_config
 from diffrender.config.overrides import Override
+from diffrender.geometry.rotations import axis_angle_to_matrix, rotation_angle
 
 NO_PICTURES = ("progress={pictures: 0, video: false}", "export=[]")
 SCENES = Path(__file__).parents[2] / "scenes"
@@ -43,6 +46,17 @@ def test_the_shipped_scenes_are_good(name: str, tmp_path: Path) -> None:
     config = load_config(SCENES / f"{name}.yaml", overrides)
     metrics = run_fit(config, name, None, tmp_path, Console(file=io.StringIO())).metrics
     assert (metrics["verdict"], metrics["reasons"]) == ("good", [])
+
+
+def test_a_pose_is_exact_after_twelve_steps(tmp_path: Path) -> None:
+    """Of the forty that it may take, from 20 degrees off; the images are large from the eleventh on."""
+    overrides = ("optimize.steps=12", "optimize.resolution={scale: 0.03125, until: 10}")
+    config = load_config(SCENES / "pose.yaml", [Override.parse(each) for each in (*overrides, *NO_PICTURES)])
+    outcome = run_fit(config, "pose", None, tmp_path, Console(file=io.StringIO()))
+    axis = torch.tensor([0.3, 1.0, 0.2], dtype=torch.float64)
+    true = axis_angle_to_matrix(math.radians(20) * axis / axis.norm())
+    found = outcome.fit.scene.objects["object"].pose[:3, :3].double()
+    assert math.degrees(float(rotation_angle(found, true))) < 0.01
 
 
 @pytest.mark.parametrize("edges", ["antialias", "{type: soft, sigma: 6}"])

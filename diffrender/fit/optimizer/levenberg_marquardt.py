@@ -19,8 +19,13 @@ FIRST_DAMPING = 1e-3
 LEAST_DAMPING = 1e-9
 # Trials of one step, each with more damping, before the fit has converged.
 MOST_TRIALS = 12
-# A step that gains less than this share of the objective is the last.
+# A step that gains less than this share of the objective is the last, and less than HARD_GAIN where only steps that are
+# damped by HARD or more gain at all: what is left are the image's own small jumps.
 LEAST_GAIN = 1e-3
+HARD, HARD_GAIN = 1.0, 1e-2
+# A step that gains more than this many times what it promised is too short, and doubled at most so often.
+SHORT = 1.2
+MOST_DOUBLINGS = 4
 # One that promises less is not tried: images are float32.
 LEAST_PROMISE = 1e-7
 # Of the last steps, which the gradient alone judges; each must promise less than this share of what the one before did.
@@ -55,7 +60,9 @@ class Problem(Protocol):
 class LevenbergMarquardt(FitOptimizer):
     """Steps that solve (J^T W J + damping D) change = -gradient, D its diagonal, accepted if the objective falls.
 
-    No number of a latent goes farther than its parametrisation's reach in one step.
+    No number of a latent goes farther than its parametrisation's reach in one step. A step that gains more than it
+    promised is doubled for as long as the objective falls: outlines that are pixels apart change an image by as much as
+    they are apart, where least squares take that for a square, and each step for a fraction of the way.
     The gradient is that of the whole objective; its curvature is that of the losses that add up penalties of
     differences; of more than MOST_OF_MATRIX numbers, only its products are computed, for conjugate gradients. Learning
     rates, schedules and variants of Adam mean nothing here. `pull` of a value adds pull / 2 |latent - start|^2 to the
@@ -105,10 +112,10 @@ class LevenbergMarquardt(FitOptimizer):
                 promised = equations.promised(change)
             if not promised > LEAST_PROMISE * before:
                 break
-            self._move(latents, start, change)
-            gain = before - (problem.total() + self._prior(latents))
+            gain = self._gain(problem, latents, start, change, before)
             if gain > 0:
-                self.converged = gain < LEAST_GAIN * before
+                had = self._lengthen(problem, latents, start, change, reach, before, gain, promised)
+                self.converged = had < (LEAST_GAIN if self.damping < HARD else HARD_GAIN) * before
                 # Nielsen's rule: damping / 3 where the promise was kept, twice as much where hardly anything was.
                 self.damping = max(LEAST_DAMPING, self.damping * max(1 / 3, 1 - (2 * gain / promised - 1) ** 3))
                 self._growth = 2.0
@@ -117,6 +124,32 @@ class LevenbergMarquardt(FitOptimizer):
             self._growth *= 2
         self._move(latents, start, torch.zeros_like(gradient))
         self.converged = True
+
+    def _lengthen(
+        self, problem: Problem, latents: Mapping[str, Tensor], start: Mapping[str, Tensor], change: Tensor,
+        reach: Tensor, before: float, gain: float, promised: float,
+    ) -> float:  # fmt: skip
+        """Double a step that was too short for as long as that gains more; return what was gained."""
+        for _ in range(MOST_DOUBLINGS if gain > SHORT * promised else 0):
+            longer = (2 * change).clamp(-reach, reach)
+            further = self._gain(problem, latents, start, longer, before)
+            if not further > gain:
+                self._move(latents, start, change)
+                break
+            change, gain = longer, further
+        return gain
+
+    def _gain(
+        self,
+        problem: Problem,
+        latents: Mapping[str, Tensor],
+        start: Mapping[str, Tensor],
+        change: Tensor,
+        before: float,
+    ) -> float:
+        """Move the latents by `change`; return by how much the objective falls."""
+        self._move(latents, start, change)
+        return before - (problem.total() + self._prior(latents))
 
     def _polish(
         self,
