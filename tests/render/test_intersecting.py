@@ -30,10 +30,15 @@ def crossing_quads() -> tuple[Mesh, Mesh]:
     return turned(square(side=1.6), 0.5, 0.35, 0.2), turned(square(side=1.5), -0.4, -0.6, 0.5, away=(0.07, -0.04, 0.05))
 
 
-def spheres() -> tuple[Mesh, Mesh]:
+def spheres(subdivisions: int = 3) -> tuple[Mesh, Mesh]:
     """Return two spheres, one a third inside the other."""
-    ball = Mesh(*icosphere(3, 0.6))
+    ball = Mesh(*icosphere(subdivisions, 0.6))
     return turned(ball, 0.1, 0.2, 0.3, away=(-0.25, 0.05, 0.0)), turned(ball, 0.5, -0.2, 0.7, away=(0.35, -0.1, 0.25))
+
+
+def fine_spheres() -> tuple[Mesh, Mesh]:
+    """Return the same of faces that are smaller than the distance of a pixel's samples."""
+    return spheres(5)
 
 
 SLOW = pytest.mark.slow
@@ -47,7 +52,12 @@ SLOW = pytest.mark.slow
     ],
 )
 @pytest.mark.parametrize(
-    "shapes", [pytest.param(crossing_quads, id="quads"), pytest.param(spheres, id="spheres", marks=SLOW)]
+    "shapes",
+    [
+        pytest.param(crossing_quads, id="quads"),
+        pytest.param(spheres, id="spheres", marks=SLOW),
+        pytest.param(fine_spheres, id="fine spheres"),
+    ],
 )
 @pytest.mark.parametrize("first_moves", [pytest.param(True, id="first"), pytest.param(False, id="second", marks=SLOW)])
 def test_gradient_of_either(shapes, first_moves, camera):
@@ -58,8 +68,7 @@ def test_gradient_of_either(shapes, first_moves, camera):
     color = colors[mover].expand_as(mesh.vertices)
     step = 0.005 if camera.projection == Orthographic() else None
     case = moving_mesh_case(mesh, camera, other, colors=color, samples=14, depth_step=step)
-    at_most = 0.03 if shapes is crossing_quads else 0.08
-    case.check_all(shapes.__name__, linear=at_most, squared=at_most)
+    case.check_all(shapes.__name__, linear=0.03, squared=0.03 if shapes is crossing_quads else 0.04)
 
 
 @pytest.mark.parametrize("camera", [front_camera(SIZE), flat_camera(SIZE, SIZE, 2.4)], ids=["pinhole", "flat"])

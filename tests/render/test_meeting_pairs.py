@@ -2,43 +2,92 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 import torch
+from torch import Tensor
 
 from diffrender.geometry.topology import Topology
-from diffrender.render.edge_models.antialias import meeting_pairs
+from diffrender.ops.intersections import intersections
+from diffrender.ops.rasterize import rasterize
+from diffrender.render.edge_models import meeting_pairs as chosen
+from diffrender.render.edge_models.meeting_pairs import meeting_pairs, pixels_around
 
-HEIGHT, WIDTH, VIEWS = 5, 7, 2
-
-
-def expected(pixel, sample_face_id, topology):
-    """Compute the same with sets, directly from the definition."""
-    part = topology.face_component.tolist()
-    found = set()
-    for at, row in zip(pixel.tolist(), sample_face_id.tolist(), strict=True):
-        view, y, x = at // (HEIGHT * WIDTH), at // WIDTH % HEIGHT, at % WIDTH
-        for one, other in itertools.combinations(sorted({face for face in row if face >= 0}), 2):
-            if part[one] == part[other]:
-                continue
-            for i, j in itertools.product((y - 1, y, y + 1), (x - 1, x, x + 1)):
-                if 0 <= i < HEIGHT and 0 <= j < WIDTH:
-                    found.add(((view * HEIGHT + i) * WIDTH + j, one, other))
-    return found
+HEIGHT, WIDTH, VIEWS, NEAR = 5, 7, 2, 0.1
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_pairs_of_different_parts_in_a_pixel_and_in_those_around(seed):
+def soup(seed: int, perspective: bool) -> tuple[Tensor, Topology, Tensor]:
+    """Parts of a few faces across the images of two views, some cut by the near plane; and some of the pixels."""
     generator = torch.Generator().manual_seed(seed)
-    n_parts = int(torch.randint(1, 5, (1,), generator=generator))
-    topology = Topology(torch.cat([torch.tensor([[0, 1, 2], [1, 2, 3]]) + 4 * part for part in range(n_parts)]))
+    parts = int(torch.randint(1, 9, (1,), generator=generator))
+    faces = torch.cat([torch.tensor([[0, 1, 2], [1, 2, 3]]) + 4 * part for part in range(parts)])
+    middle = torch.rand(VIEWS, parts, 1, 2, generator=generator) * torch.tensor([WIDTH, HEIGHT])
+    spread = torch.rand(1, parts, 1, 1, generator=generator) ** 2 * 8
+    xy = (middle + spread * (torch.rand(VIEWS, parts, 4, 2, generator=generator) - 0.5)).reshape(VIEWS, -1, 2)
+    depth = 1.05 + 2 * (torch.rand(VIEWS, 4 * parts, 1, generator=generator) - 0.5)
+    w = depth if perspective else torch.ones_like(depth)
     count = int(torch.randint(0, VIEWS * HEIGHT * WIDTH, (1,), generator=generator))
     pixel = torch.randperm(VIEWS * HEIGHT * WIDTH, generator=generator)[:count].sort().values
-    samples = int(torch.randint(1, 10, (1,), generator=generator))
-    sample_face_id = torch.randint(-1, 2 * n_parts, (count, samples), generator=generator)
-    sample_face_id = torch.where(torch.rand(count, 1, generator=generator) < 0.7, sample_face_id[:, :1], sample_face_id)
-    at, pair = meeting_pairs(pixel, sample_face_id, topology, HEIGHT, WIDTH)
-    found = list(zip(at.tolist(), *pair.T.tolist(), strict=True))
-    assert found == sorted(set(found))
-    assert set(found) == expected(pixel, sample_face_id, topology)
+    return torch.cat([xy * w, w, depth], 2), Topology(faces), pixel
+
+
+@pytest.mark.parametrize("perspective", [True, False])
+@pytest.mark.parametrize("seed", range(30))
+def test_no_line_of_intersection_is_missed(seed: int, perspective: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chosen, "CHUNK", 7)
+    verts, topology, pixel = soup(seed, perspective)
+    # Samples see two parts, one, or nothing.
+    generator = torch.Generator().manual_seed(seed)
+    samples = torch.randint(-1, len(topology.faces), (len(pixel), 3), generator=generator)
+    part = topology.face_component[samples.clamp_min(0)]
+    mixed = torch.tensor([len({p for p, f in zip(*row, strict=True) if f >= 0}) > 1
+                          for row in zip(part.tolist(), samples.tolist(), strict=True)], dtype=torch.bool)  # fmt: skip
+    bins = rasterize(verts, topology.faces, HEIGHT, WIDTH, near=NEAR).bins
+    at, pair = meeting_pairs(verts, topology, bins, pixel, samples, (HEIGHT, WIDTH))
+    found = sorted(zip(at.tolist(), *pair.T.tolist(), strict=True))
+    assert len(found) == len(set(found)) and at.tolist() == sorted(at.tolist())
+    assert bool((topology.face_component[pair[:, 0]] != topology.face_component[pair[:, 1]]).all())
+
+    # All pairs of faces of different parts that are drawn, in all pixels around mixed ones.
+    around = pixels_around(pixel[mixed], (HEIGHT, WIDTH))
+    every = torch.combinations(torch.arange(len(topology.faces)))
+    every = every[topology.face_component[every[:, 0]] != topology.face_component[every[:, 1]]]
+    all_at, all_pairs = around.repeat_interleave(len(every)), every.repeat(len(around), 1)
+    drawn = (bins.bounds[..., 2] >= bins.bounds[..., 0])[(all_at // (HEIGHT * WIDTH))[:, None], all_pairs].all(1)
+    lines, expected = (
+        intersections(verts, topology.faces, *pairs, HEIGHT, WIDTH)
+        for pairs in ((at, pair), (all_at[drawn], all_pairs[drawn]))
+    )
+    drawn_before = expected.depth > NEAR  # what is nearer is never seen
+    want = {
+        (p, *f, *xy)
+        for p, f, xy in zip(
+            *(getattr(expected, name)[drawn_before].tolist() for name in ("pixel", "face", "xy_px")), strict=True
+        )
+    }
+    have = {
+        (p, *f, *xy)
+        for p, f, xy in zip(*(getattr(lines, name).tolist() for name in ("pixel", "face", "xy_px")), strict=True)
+    }
+    assert want <= have
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 4)])
+def test_pixels_around_are_inside_of_their_own_view(size: tuple[int, int]) -> None:
+    height, width = size
+    for pixel in range(2 * height * width):
+        view, y, x = pixel // (height * width), pixel // width % height, pixel % width
+        expected = [
+            (view * height + i) * width + j
+            for i in range(max(0, y - 1), min(height, y + 2))
+            for j in range(max(0, x - 1), min(width, x + 2))
+        ]
+        assert pixels_around(torch.tensor([pixel]), size).tolist() == expected
+
+
+def test_what_is_far_apart_in_depth_is_no_pair() -> None:
+    square = torch.tensor([[0.0, 0.0], [8.0, 0.0], [0.0, 8.0]])
+    verts = torch.cat([torch.cat([square * z, torch.full((3, 2), z)], 1) for z in (1.0, 2.0)])[None]
+    topology = Topology(torch.tensor([[0, 1, 2], [3, 4, 5]]))
+    bins = rasterize(verts, topology.faces, HEIGHT, WIDTH, near=NEAR).bins
+    at, _ = meeting_pairs(verts, topology, bins, torch.tensor([3]), torch.tensor([[0, 1]]), (HEIGHT, WIDTH))
+    assert len(at) == 0

@@ -19,6 +19,7 @@ from diffrender.ops.rasterize import Raster
 from diffrender.ops.supersample_silhouettes import AntialiasPlan, OutsidePoints, supersample_silhouettes
 from diffrender.render.edge_model import EdgeModel, Shaded, Visible, resolve
 from diffrender.render.edge_models.contacts import resolve_contacts
+from diffrender.render.edge_models.meeting_pairs import meeting_pairs
 
 # Relative depth difference below which faces count as equally deep where they meet.
 SAME_DEPTH = 1e-6
@@ -97,7 +98,8 @@ class Antialias(EdgeModel):
     ) -> tuple[VisibleSegments, OutsidePoints]:
         """Return the lines where parts intersect, as silhouette segments of each face against the other."""
         height, width = raster.face_id.shape[1:3]
-        pixel, pair = meeting_pairs(plan.pixel, plan.sample_face_id, topology, height, width)
+        size = (height, width)
+        pixel, pair = meeting_pairs(verts_hom, topology, raster.bins, plan.pixel, plan.sample_face_id, size)
         found = intersections(verts_hom, topology.faces, pixel, pair, height, width, backend=backend)
         seen_face, seen_depth = query_visibility(
             verts_hom, topology.faces, found.pixel // (height * width), found.xy_px, height, width,
@@ -157,38 +159,3 @@ def where_parts_meet(face_id: Tensor, topology: Topology) -> Tensor:
         result.narrow(dim, 0, size - 1).logical_or_(differs)
         result.narrow(dim, 1, size - 1).logical_or_(differs)
     return result
-
-
-def meeting_pairs(
-    pixel: Tensor, sample_face_id: Tensor, topology: Topology, height: int, width: int
-) -> tuple[Tensor, Tensor]:
-    """Return pixels [Q] and pairs of faces [Q, 2] of different parts that may intersect in them.
-
-    A pair is what two of the samples sample_face_id [R, S] in one of the pixels [R] see; it is also listed for the
-    eight neighbours: a line may pass through the corner of a pixel between its samples.
-    """
-    part = topology.face_component[sample_face_id.clamp_min(0)]
-    is_seen = sample_face_id >= 0
-    # Most pixels see only one part: exclude them before all pairs of samples are made.
-    lowest, highest = part.where(is_seen, topology.n_components).amin(1), part.where(is_seen, -1).amax(1)
-    mixed = torch.nonzero(lowest < highest)[:, 0]
-    pixel, sample_face_id, part, is_seen = pixel[mixed], sample_face_id[mixed], part[mixed], is_seen[mixed]
-    first, second = torch.triu_indices(sample_face_id.shape[1], sample_face_id.shape[1], 1, device=pixel.device)
-    meets = is_seen[:, first] & is_seen[:, second] & (part[:, first] != part[:, second])
-    row, which = torch.nonzero(meets, as_tuple=True)
-    pairs = torch.stack([sample_face_id[row, first[which]], sample_face_id[row, second[which]]], 1).sort(1).values
-    n_faces = len(topology.faces)
-    pairs, which = torch.unique(pairs[:, 0] * n_faces + pairs[:, 1], return_inverse=True)
-    # One number per pixel and pair: sorting the rows of a table is much slower.
-    n_pairs = max(1, len(pairs))
-    at = torch.unique(pixel[row] * n_pairs + which)
-    at, which = at // n_pairs, at % n_pairs
-
-    step = torch.tensor([-1, 0, 1], device=pixel.device)
-    row = (at // width % height)[:, None, None] + step[:, None]
-    column = (at % width)[:, None, None] + step
-    around = at[:, None, None] + step[:, None] * width + step
-    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    found = torch.unique((around * n_pairs + which[:, None, None])[inside])
-    pair = pairs[found % n_pairs]
-    return found // n_pairs, torch.stack([pair // n_faces, pair % n_faces], 1)
