@@ -87,7 +87,9 @@ def fit_program(
     program = Program(function, times, anneal=anneal)
     program.check_names(list(starts))
     with torch.no_grad():
-        start = program(with_parameters(_first_scene(views.cameras) if scene is None else scene, starts))
+        first = with_parameters(_first_scene(views.cameras) if scene is None else scene, starts)
+        program.check_repeats(first)
+        start = program(first)
     if not start.objects:
         raise ShapeError("fit_program: give the `scene` whose values the function returns, or return a whole Scene")
     methods = {f"{ROOT}.{name}": each.parametrization() for name, each in starts.items()}

@@ -72,7 +72,8 @@ class FitResult:
     scene, cameras: the last good state, or an earlier one that was better; all cameras of the fitted views.
     stop_reason: "finished", "interrupted" (Ctrl-C), "non_finite", "diverged" (vertices left the scene) or "program"
         (the program failed).
-    message: what became non-finite, diverged or failed, where and why, else None.
+    message: what became non-finite, diverged or failed, where and why; of a fit that finished, how the program failed
+        where its last step wanted to go; else None.
     steps_done: number of completed steps. returned_step: after how many of them the state is.
     objectives: (steps done, objective) wherever `BestState` compared states.
     seconds: wall time of the fit.
@@ -152,6 +153,7 @@ def fit(
                     observer.on_step(record, model)
                 ctrl_c.check()
             stepper.finish()
+            message = stepper.failed_trial() if optimizer.converged else None
     except KeyboardInterrupt:
         stop_reason = "interrupted"
         stepper.undo_unfinished()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,6 +13,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from diffrender.derivatives import has_derivative
 from diffrender.errors import ConfigError, ProgramError, ShapeError
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations.bounded import Bounded
@@ -26,8 +28,15 @@ from diffrender.scene.scene import Scene
 
 TIME = "time"
 ROOT = "program"
-# Part of PyTorch's message about functions that torch.func cannot differentiate.
-_FORWARD = "must override the setup_context"
+# What parts of PyTorch's messages mean.
+_MEANINGS = {
+    "must override the setup_context": "a function in it has no forward mode (adaptive solvers of torchdiffeq have"
+    " none), which levenberg_marquardt needs; take another solver, or `optimize.method: adam`",
+    "randomness error mode": "it draws random numbers; draw them once, where the file is imported",
+}
+SAME = 1e-6
+# Folders of what others wrote, as in an environment beside the program.
+OTHERS = {"site-packages", "dist-packages", "diffrender"}
 # Parts of an object's pose that a program may set in place of the whole: shapes of one time.
 PLACEMENT = {"position": (3,), "rotation": (3,)}
 POSE_FIELD = "pose"
@@ -68,7 +77,8 @@ class Program:
     anneal: numbers that the function also takes, by name, and that follow from the step of a fit alone: temperatures.
 
     Calling it returns a scene. Raises ConfigError if the function needs times and there are none; ProgramError, with
-    file, line and parameters, if the function fails or what it returns has no place in the scene or is not finite.
+    file, line and parameters, if the function fails or what it returns has no place in the scene, is not finite, or
+    has lost the derivative of the parameters. The function may change its arguments in place: they are copies.
     """
 
     def __init__(
@@ -127,10 +137,12 @@ class Program:
         called = self._called(scene, step)
         found = self._run(called.program)
         if isinstance(found, Scene):
+            self._check_derivative(called, scene_values(found).values())
             return replace(found, program=scene.program)
         if not isinstance(found, Mapping):
             raise self._error(called, f"must return values by path or a Scene, got {type(found).__name__}")
         placed = self._placed(called, found)
+        self._check_derivative(called, [value for value, _ in placed.values()])
         still = {path: value for path, (value, moves) in placed.items() if not moves}
         moving = {path: value for path, (value, moves) in placed.items() if moves}
         first = {path: value[0] for path, value in moving.items()}
@@ -149,6 +161,33 @@ class Program:
         found = self._run(called.program)
         return set(self._placed(called, found)) if isinstance(found, Mapping) else set()
 
+    @torch.no_grad()
+    def check_repeats(self, scene: Scene) -> None:
+        """Raise ProgramError if the function returns another thing when it is called again."""
+        first, again = (self(scene) for _ in range(2))
+        values, others = (
+            {**scene_values(each), **(each.motion.values if each.motion else {})} for each in (first, again)
+        )
+        for path, value in values.items():
+            other = others.get(path)
+            if other is None or other.shape != value.shape or not torch.allclose(value, other, rtol=SAME, atol=SAME):
+                raise self._error(
+                    scene,
+                    f"returned another {path} when it was called again; draw random numbers once, where the file is"
+                    " imported, and keep nothing from one call to the next",
+                )
+
+    def _check_derivative(self, scene: Scene, values: Iterable[Tensor]) -> None:
+        """Raise ProgramError if a derivative is asked for, and nothing that the function returned has one."""
+        if not torch.is_grad_enabled() or not any(map(has_derivative, scene.program.values())):
+            return
+        if not any(map(has_derivative, values)):
+            raise self._error(
+                scene,
+                "returned nothing that has a derivative by its parameters; make it of them by PyTorch's functions:"
+                " .detach(), .item(), .numpy(), float() and torch.tensor() leave it behind",
+            )
+
     def _called(self, scene: Scene, step: int | None) -> Scene:
         """Return `scene` with all numbers that the function is called with, the annealed ones of `step` included."""
         like = scene.background.new_empty((), dtype=torch.float64)
@@ -162,14 +201,10 @@ class Program:
             like = next(iter(parameters.values()), self._times)
             times[TIME] = self._times.to(like.device)
         try:
-            return self._function(**parameters, **times)
-        except Exception as error:
-            what = f"{type(error).__name__}: {error}"
-            if _FORWARD in str(error):
-                what = (
-                    "a function in it has no forward mode (adaptive solvers of torchdiffeq have none), which"
-                    " levenberg_marquardt needs; take another solver, or `optimize.method: adam`"
-                )
+            return self._function(**{name: value.clone() for name, value in {**parameters, **times}.items()})
+        except (Exception, SystemExit) as error:
+            meanings = [meaning for part, meaning in _MEANINGS.items() if part in str(error)]
+            what = meanings[0] if meanings else f"{type(error).__name__}: {error}"
             raise ProgramError(f"{self._place(error)}: {self.name}({_written(parameters)}) failed: {what}") from error
 
     def _placed(self, scene: Scene, found: Values) -> dict[str, tuple[Tensor, bool]]:
@@ -259,16 +294,25 @@ class Program:
         return ProgramError(f"{self._place()}: {self.name}({_written(scene.program)}) {what}")
 
     def _place(self, error: BaseException | None = None) -> str:
-        """Return file and line of the function, or where in its file an error came from."""
+        """Return file and line of the function, or where in its file or folder an error came from."""
         code = getattr(inspect.unwrap(self._function), "__code__", None)
         if code is None:
             return self.name
-        line, trace = code.co_firstlineno, None if error is None else error.__traceback__
-        while trace is not None:
-            if trace.tb_frame.f_code.co_filename == code.co_filename:
-                line = trace.tb_lineno
-            trace = trace.tb_next
-        return f"{_short(code.co_filename)}, line {line}"
+        place = code.co_filename, code.co_firstlineno
+        frames = [] if error is None else traceback.extract_tb(error.__traceback__)
+        return "{}, line {}".format(*innermost(Path(code.co_filename), frames) or place)
+
+
+def innermost(file: Path, frames: Iterable[traceback.FrameSummary]) -> tuple[str, int] | None:
+    """Return file and line of the last frame that is in `file` or in a module of its folder; None if none is."""
+    folder = file.resolve().parent
+    own = [
+        frame
+        for frame in frames
+        if (path := Path(frame.filename).resolve()) == file.resolve()
+        or (path.is_relative_to(folder) and not OTHERS & set(path.relative_to(folder).parts))
+    ]
+    return (_short(own[-1].filename), own[-1].lineno or 0) if own else None
 
 
 def with_parameters(scene: Scene, parameters: Mapping[str, Parameter]) -> Scene:

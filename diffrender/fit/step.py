@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from diffrender.errors import ProgramError
 from diffrender.fit.batch_targets import StepViews
 from diffrender.fit.batches import Batches
 from diffrender.fit.least_squares import LeastSquares
@@ -77,6 +78,7 @@ class Stepper:
         self._last_good = LastGood(model, optimizer, first_step)
         self._watchdog = Watchdog(model, self._last_good, batches, names, self._terms_at, self._reach)
         self._first = first_step
+        self._failed_trial: tuple[int, str] | None = None
         self.phases = Phases()
         self._began = time.perf_counter()
 
@@ -180,11 +182,23 @@ class Stepper:
             self._model,
             self._objective,
             lambda values, index: self._compare(values, index, step),
-            lambda: float(self._terms_at(None, step).total),
+            lambda: self._total_of_trial(step),
             self._views.shape,
             progress,
             before,
         )
+
+    def _total_of_trial(self, step: int) -> float:
+        try:
+            return float(self._terms_at(None, step).total)
+        except ProgramError as error:
+            self._failed_trial = step, str(error)
+            raise
+
+    def failed_trial(self) -> str | None:
+        """Return how the program failed where the last step wanted to go, or None."""
+        step, message = self._failed_trial or (-1, None)
+        return message if step == self.done - 1 else None
 
     def _record(self, step: int, evaluated: Evaluated) -> StepRecord:
         terms, psnr_db = evaluated

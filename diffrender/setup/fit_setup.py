@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 
 from diffrender.config.options.meshes import SphereMesh
+from diffrender.config.options.objects import PoseOptions
 from diffrender.config.scene_dependent_defaults import end_of_coarse_steps
 from diffrender.config.schema import FitConfig, OptimizeOptions
 from diffrender.errors import BackendError, ConfigError, DataError
@@ -28,6 +29,7 @@ from diffrender.imaging.tone_mapping import Display
 from diffrender.render.render import RenderOutput, render
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights.per_view_directional import PerViewDirectional
+from diffrender.scene.parameter_paths import ParameterPath
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 from diffrender.setup.aim_cameras import aim_cameras
@@ -155,10 +157,16 @@ def build_fit(config: FitConfig) -> FitSetup:
     origin = targets.place.origin
     config = shift_positions(config, (-origin[0], -origin[1], -origin[2]))
     config = _with_findings(config, targets)
-    targets, chosen, (scene, config, notes, names) = _build_start(config, targets)
-    _check_flashes(scene, targets.fit)
-    config, loaded = _load_program(config)
-    scene, program = _follow_program(scene, loaded, targets)
+    targets, chosen, built = _build_start(config, targets)
+    _check_flashes(built.scene, targets.fit)
+    config, loaded = _load_program(built.parts)
+    scene, program = _follow_program(built.scene, loaded, targets)
+    posed = None if config.from_run else _with_poses(chosen.config, built.names, scene, program)
+    if posed is not None:
+        built = build_scene(posed, targets.place)
+        config = built.parts.model_copy(update={"program": config.program})
+        scene, program = _follow_program(built.scene, loaded, targets)
+    notes, names = built.notes, built.names
     region = targets.place.region
     scene, fit_views = scene.to(device), targets.fit.to(device)
     fit_views = with_learned_distortion(with_learned_gains(fit_views, config), config)
@@ -288,7 +296,29 @@ def _follow_program(scene: Scene, loaded: LoadedProgram | None, targets: Targets
     with torch.no_grad():
         start = with_parameters(scene, loaded.parameters())
         found = {name: scene.program.get(name, value) for name, value in start.program.items()}
-        return program(replace(start, program=found)), program
+        start = replace(start, program=found)
+        program.check_repeats(start)
+        return program(start), program
+
+
+def _with_poses(
+    config: FitConfig, names: Mapping[str, Sequence[str]], scene: Scene, program: Program | None
+) -> FitConfig | None:
+    """Return `config` with a pose of all objects that the program places, whose meshes are then about their origins.
+
+    None if all have one.
+    """
+    paths = () if program is None else program.paths(scene)
+    placed = {parts.name for parts in map(ParameterPath.parse, paths) if parts.field == "pose"}
+    items = [
+        item.model_copy(update={"pose": PoseOptions()})
+        if item.pose is None and placed & set(names[item.name])
+        else item
+        for item in config.all_objects()
+    ]
+    if all(item.pose is other.pose for item, other in zip(items, config.all_objects(), strict=True)):
+        return None
+    return config.model_copy(update={"pose": items[0].pose} if config.objects is None else {"objects": items})
 
 
 def _check_apart(model: SceneModel, scene: Scene, program: Program | None) -> None:

@@ -26,7 +26,7 @@ from diffrender.config.schema import FitConfig
 from diffrender.errors import ConfigError, ProgramError
 from diffrender.fit.checkpointed_loop import checkpoints_every
 from diffrender.fit.parametrizations.bounded import Bounded
-from diffrender.fit.program import Parameter, Program, with_parameters
+from diffrender.fit.program import Parameter, Program, innermost, with_parameters
 from diffrender.programs.bridges.imported import install_of
 from diffrender.programs.relaxed.anneal import Anneal
 from diffrender.scene.cameras import Cameras
@@ -123,7 +123,7 @@ def load_program(options: ProgramOptions) -> LoadedProgram:
     make_importable(file)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise _import_error(file, error) from error
     check_imported(file)
@@ -183,11 +183,12 @@ def _with_ranges(options: ProgramOptions, ranges: Mapping[str, Sequence[float]])
     return options.model_copy(update={"parameters": ProgramParameters(**{**written, **found})}) if found else options
 
 
-def _import_error(file: Path, error: Exception) -> ProgramError:
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-    if isinstance(error, SyntaxError) and error.filename == str(file):
-        lines.append(error.lineno)
-    place = f"{file}, line {lines[-1]}" if lines else str(file)
+def _import_error(file: Path, error: BaseException) -> ProgramError:
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, SyntaxError) and error.filename:
+        frames.append(traceback.FrameSummary(error.filename, error.lineno, "", lookup_line=False))
+    found = innermost(file, frames)
+    place = str(file) if found is None else "{}, line {}".format(*found)
     package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if package:
         return ProgramError(f"{place}: needs {package}, which is not installed: pip install '{install_of(package)}'")

@@ -67,6 +67,17 @@ def test_levenberg_marquardt_finds_parameters_and_says_how_certain_they_are(tmp_
     assert page.count("standard deviation") == 3  # of the background as well, a float32 beside float64
 
 
+def test_a_program_in_the_way_of_the_last_step_is_told(tmp_path: Path) -> None:
+    """Trials that cannot be rendered are damped, which ended a fit far from the truth without a word."""
+    scene = write_ball(tmp_path, PROGRAM.replace("    height =", "    assert speed < 1, 'too fast'\n    height ="))
+    (tmp_path / "true.py").write_text(PROGRAM)
+    overrides = ["optimize={method: levenberg_marquardt}", f"targets.synthetic.program.file={tmp_path / 'true.py'}"]
+    run = run_ball(scene, *overrides)
+    (told,) = (reason for reason in run.metrics["reasons"] if reason["key"] == "program_in_the_way")
+    assert "AssertionError: too fast" in told["text"] and "range" in told["remedy"]
+    assert run.metrics["verdict"] != "good"
+
+
 CERTAIN = """
 def report(run):
     import json

@@ -68,11 +68,11 @@ def test_the_last_steps_follow_the_gradient_where_jumps_hide_what_is_gained() ->
 
 
 class FarOutlines(RoughValley):
-    """As far as outlines are apart, with the curvature that they have where they are a pixel apart, here .01."""
+    """As far as outlines are apart, with the curvature that they have where they are a pixel apart, here .05."""
 
-    def __init__(self, model: SceneModel) -> None:
+    def __init__(self, model: SceneModel, pixel: float = 0.05) -> None:
         super().__init__(model)
-        self._matrix = torch.eye(3, dtype=torch.float64) / 0.01
+        self._matrix = torch.eye(3, dtype=torch.float64) / pixel
 
     def total(self) -> float:
         return 1e-6 + float((self._latent.detach() - self.wanted).norm())
@@ -83,7 +83,7 @@ class FarOutlines(RoughValley):
         self._latent.grad = error / error.norm()
 
 
-@pytest.mark.parametrize(("reach", "farthest"), [(10.0, 16 * 0.01), (0.03, 0.03 * 3**0.5)])
+@pytest.mark.parametrize(("reach", "farthest"), [(10.0, 8 * 0.05), (0.05, 0.05 * 3**0.5)])
 def test_a_step_that_gains_more_than_it_promised_is_doubled_as_far_as_the_reach(
     reach: float, farthest: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,13 +92,32 @@ def test_a_step_that_gains_more_than_it_promised_is_doubled_as_far_as_the_reach(
     problem = FarOutlines(model)
     optimizer = LevenbergMarquardt(model, {COLOR: ParamSettings(1.0)}, 20)
     apart = [float((model.latents[COLOR].detach() - problem.wanted).norm())]
-    while apart[-1] > 0.01 and len(apart) < 12:
+    while apart[-1] > 0.05 and len(apart) < 12:
         problem.differentiate()
         optimizer.step(problem)
         apart.append(float((model.latents[COLOR].detach() - problem.wanted).norm()))
     steps = [before - after for before, after in pairwise(apart)]
-    assert max(steps) == pytest.approx(farthest, rel=0.1)
-    assert len(steps) <= (5 if reach > 1 else 12)  # of Gauss and Newton alone, 37
+    assert max(steps) == pytest.approx(farthest, rel=0.2)
+    assert len(steps) <= (1 if reach > 1 else 6)  # of Gauss and Newton alone, 7
+
+
+def test_near_the_solution_no_step_is_doubled() -> None:
+    """The image's own jumps may gain there what was not promised."""
+    model = model_of_a_color()
+    optimizer = LevenbergMarquardt(model, {COLOR: ParamSettings(1.0)}, 20)
+    worse = FarOutlines(model)
+    worse.differentiate()
+    worse.before *= 1000
+    optimizer.step(worse)
+    # A checkpoint knows that as well.
+    other = LevenbergMarquardt(model, {COLOR: ParamSettings(1.0)}, 20)
+    other.load_state_dict(optimizer.state_dict())
+    problem = FarOutlines(model, 0.01)
+    problem.wanted = problem.wanted + 0.3
+    start = model.latents[COLOR].detach().clone()
+    problem.differentiate()
+    other.step(problem)
+    assert float((model.latents[COLOR].detach() - start).norm()) == pytest.approx(0.01, rel=0.01)
 
 
 class Noisy(RoughValley):

@@ -116,6 +116,63 @@ def test_an_error_names_file_line_and_parameters() -> None:
     )
 
 
+def test_a_derivative_that_is_left_behind_is_told() -> None:
+    learned = replace(still(), program={"speed": torch.tensor(1.0, dtype=torch.float64, requires_grad=True)})
+    for values in (
+        lambda speed: {"objects.ball.scale": speed.detach()},
+        lambda speed: {"objects.ball.position": [0.0, speed.item(), 0.0]},
+        lambda speed: {},
+        lambda speed: Scene(still().objects),
+    ):
+        program = Program(lambda speed, of=values: of(speed))
+        with pytest.raises(ProgramError, match="nothing that has a derivative by its parameters"):
+            program(learned)
+        with torch.no_grad():  # as for pictures
+            program(learned)
+    Program(lambda speed: {"objects.ball.scale": speed, "background": [0.1, 0.1, 0.1]})(learned)
+
+
+def test_a_program_that_changes_its_arguments_changes_copies() -> None:
+    def shifts(speed: Tensor, time: Tensor) -> dict[str, Tensor]:
+        with torch.no_grad():
+            speed.add_(0.5)
+        time += 1.0
+        return {"objects.ball.position": torch.stack([0 * time, speed * time, 0 * time], 1)}
+
+    scene, times = still(speed=1.0), TIMES.clone()
+    program = Program(shifts, times)
+    first, again = (program(scene).motion for _ in range(2))
+    assert first is not None and again is not None
+    assert torch.equal(first.values["objects.ball.pose"], again.values["objects.ball.pose"])
+    assert torch.equal(times, TIMES) and float(scene.program["speed"]) == 1
+
+
+@pytest.mark.parametrize("kind", ["random", "state", "moving state"])
+def test_a_program_that_returns_another_thing_when_called_again_is_refused(kind: str) -> None:
+    calls: list[int] = []
+
+    def f(speed: Tensor, time: Tensor) -> dict[str, Tensor]:
+        calls.append(0)
+        if kind == "random":
+            return {"objects.ball.scale": speed * torch.rand(())}
+        if kind == "state":
+            return {"objects.ball.scale": speed / len(calls)}
+        return {"objects.ball.position": torch.stack([0 * time, speed * time * len(calls), 0 * time], 1)}
+
+    with pytest.raises(ProgramError, match=r"returned another objects\.ball\.\w+ when it was called again"):
+        Program(f, TIMES).check_repeats(still(speed=1.0))
+    Program(throw, TIMES).check_repeats(still(speed=1.0))
+
+
+def exits(speed: Tensor) -> dict[str, Tensor]:
+    raise SystemExit(3)
+
+
+def test_a_program_does_not_end_the_command() -> None:
+    with pytest.raises(ProgramError, match=r"exits\(speed=1\) failed: SystemExit: 3"):
+        Program(exits)(still(speed=1.0))
+
+
 def test_wrong_values_are_named() -> None:
     place = r"test_program\.py, line \d+: f\(speed=1\) returned "
 

@@ -141,6 +141,35 @@ def test_a_program_that_fails_names_line_and_parameters(tmp_path: Path) -> None:
     assert f"{tmp_path / 'ball.py'}, line 5: throw(speed=0.8, side=0.2) failed: AssertionError: too slow" in message
 
 
+@pytest.mark.parametrize(
+    ("helper", "line", "what"),
+    [
+        ("def lift(speed):\n    return speed / heigth\n", 2, "NameError: name 'heigth'"),
+        ("x = 1\ny = x / 0\n", 2, "ZeroDivisionError: division by zero"),
+        ("x = (\n", 1, "SyntaxError"),
+        ("import sys\nsys.exit(3)\n", 2, "SystemExit: 3"),
+    ],
+)
+def test_an_error_in_a_module_beside_it_names_that(
+    helper: str, line: int, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    name = f"helper_{abs(hash(helper))}"
+    (tmp_path / f"{name}.py").write_text(helper)
+    program = f"import {name}\n" + PROGRAM.replace("    height =", f"    {name}.lift(speed)\n    height =")
+    message = build_error(tmp_path, program)
+    assert f"{name}.py, line {line}: " in message and what in message
+
+
+def test_the_mesh_of_an_object_that_a_program_places_is_about_its_origin(tmp_path: Path) -> None:
+    scene = write_ball(tmp_path)
+    scene.write_text(scene.read_text().replace("subdivisions: 2, radius: 0.4, center: [0, 0, 0]", "radius: 0.4"))
+    config = load_config(scene, ["targets.synthetic.center=[0.5, 0, 0]"])
+    setup = build_fit(config)
+    assert float(setup.scene.objects["ball"].mesh.vertices.mean(0).abs().max()) < 1e-3
+    assert setup.config.objects is not None and setup.config.objects[0].pose is not None
+
+
 def test_what_is_learned_starts_bounded_and_moves_the_scene(tmp_path: Path) -> None:
     setup = build_fit(load_config(write_ball(tmp_path)))
     assert list(setup.model.latents) == ["program.speed", "program.side"]

@@ -60,6 +60,17 @@ def find_non_finite(course: Course) -> Reason | None:
     return Reason(course.result.stop_reason, str(course.result.message), _blame_rate(course.case.setup), fails=True)
 
 
+def find_failed_trial(course: Course) -> Reason | None:
+    """A program that fails where the fit wants to go."""
+    if course.result.stop_reason != "finished" or course.result.message is None:
+        return None
+    return Reason(
+        "program_in_the_way",
+        f"The fit ended where its program fails: {course.result.message}",
+        "Give its parameters ranges in which it works (program.parameters.<name>.range), or mend it",
+    )
+
+
 def find_interrupted(course: Course) -> Reason | None:
     """A fit that was stopped by hand."""
     if course.result.stop_reason != "interrupted":
@@ -301,6 +312,7 @@ def _blame_rate(setup: FitSetup) -> str:
 
 COURSE_CHECKS: tuple[Callable[[Course], Reason | None], ...] = (
     find_non_finite,
+    find_failed_trial,
     find_interrupted,
     find_high_rate,
     find_dominant_regularizer,

@@ -48,10 +48,12 @@ def find_still_values(course: Course) -> Reason | None:
     still = [path for path, before, after in _changes(course) if _is_still(kind(path), before, after, size)]
     if not still or course.result.returned_step == 0:
         return None
+    has_rates = course.case.setup.config.optimize.method == "adam"
+    faster = f"Raise optimize.{still[0]}.lr, let it" if has_rates else f"Let optimize.{still[0]}"
     return Reason(
         "never_moved",
         f"{', '.join(still)} did not move",
-        f"Raise optimize.{still[0]}.lr, let it begin earlier (start), or remove it if the images do not show it",
+        f"{faster} begin earlier (start), or remove it if the images do not show it",
     )
 
 

@@ -31,7 +31,9 @@ Subdivisions: TypeAlias = Annotated[
 Aabb: TypeAlias = Annotated[Box | None, Field(description="its box or region, instead of that of the targets")]
 Center: TypeAlias = Annotated[
     Vector | None,
-    Field(description="if omitted: the middle of the targets' region, or [0, 0, 0] if there is a pose"),
+    Field(
+        description="if omitted: the middle of the targets' region, or [0, 0, 0] if there is a pose (or a program's)"
+    ),
 ]
 
 

@@ -23,8 +23,10 @@ MOST_TRIALS = 12
 # damped by HARD or more gain at all: what is left are the image's own small jumps.
 LEAST_GAIN = 1e-3
 HARD, HARD_GAIN = 1.0, 1e-2
-# A step that gains more than this many times what it promised is too short, and doubled at most so often.
+# A step that gains more than this many times what it promised is too short, and doubled at most so often, as long as
+# this share of the greatest objective is left: nearer the solution the image's jumps gain what was not promised.
 SHORT = 1.2
+FAR = 0.01
 MOST_DOUBLINGS = 4
 # One that promises less is not tried: images are float32.
 LEAST_PROMISE = 1e-7
@@ -80,6 +82,7 @@ class LevenbergMarquardt(FitOptimizer):
     def __init__(self, model: SceneModel, settings: Mapping[str, ParamSettings], steps: int) -> None:
         super().__init__(model, settings, steps)
         self.damping, self._growth, self._promised, self._left = FIRST_DAMPING, 2.0, math.inf, math.inf
+        self._greatest = 0.0
 
     def step(self, problem: Problem | None = None) -> None:
         """Update the latents that have gradients; where nothing is gained they stay, and the fit has converged."""
@@ -101,6 +104,7 @@ class LevenbergMarquardt(FitOptimizer):
         )
 
         before = problem.before + self._prior(start)
+        self._greatest = max(self._greatest, before)
         if not abs(before - self._left) <= SAME * before:
             self._promised = math.inf  # that of smaller images says nothing of larger ones
         if len(gradient) <= MOST_OF_MATRIX and self._polish(problem, latents, start, equations, before):
@@ -130,7 +134,7 @@ class LevenbergMarquardt(FitOptimizer):
         reach: Tensor, before: float, gain: float, promised: float,
     ) -> float:  # fmt: skip
         """Double a step that was too short for as long as that gains more; return what was gained."""
-        for _ in range(MOST_DOUBLINGS if gain > SHORT * promised else 0):
+        for _ in range(MOST_DOUBLINGS if gain > SHORT * promised and before > FAR * self._greatest else 0):
             longer = (2 * change).clamp(-reach, reach)
             further = self._gain(problem, latents, start, longer, before)
             if not further > gain:
@@ -178,6 +182,7 @@ class LevenbergMarquardt(FitOptimizer):
             "growth": self._growth,
             "promised": self._promised,
             "left": self._left,
+            "greatest": self._greatest,
             "converged": self.converged,
         }
         return {**super().state_dict(), "levenberg_marquardt": own}
@@ -188,6 +193,7 @@ class LevenbergMarquardt(FitOptimizer):
         own = state["levenberg_marquardt"]
         self.damping, self._growth = own["damping"], own["growth"]
         self._promised, self._left, self.converged = own["promised"], own["left"], own["converged"]
+        self._greatest = own["greatest"]
 
     def _apart(self, path: str, latent: Tensor) -> Tensor:
         """Return how far a latent is from what it is pulled to."""
