@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, TypeAlias
 
 import torch
@@ -39,8 +40,9 @@ def custom_gradient(
     One of them is enough if it is made of PyTorch operations: the other is its transpose. Rules are differentiated for
     second derivatives. Under torch.vmap the function is called once per row.
     Raises ConfigError without a rule; ShapeError if a rule returns what has not the shape of its argument or result, or
-    a derivative is asked for of complex numbers, or of a tensor within a list, tuple, dict or module; ProgramError if
-    the function does not return tensors, or a missing rule cannot be found from the other.
+    a derivative is asked for of complex numbers, or of a tensor within a list, dict, module or other object, or that
+    the function closes over; ProgramError if the function does not return tensors, or a missing rule cannot be found
+    from the other.
     """
     if vjp is None and jvp is None:
         raise ConfigError(
@@ -81,22 +83,25 @@ class _Rules:
         return getattr(self.function, "__name__", type(self.function).__name__)
 
     def refuse_nests(self, arguments: Sequence[Any]) -> None:
-        """Raise ShapeError if a tensor that needs a derivative is within an argument: autograd would not see it."""
-        for number, argument in enumerate(arguments, 1):
-            if isinstance(argument, Tensor):
+        """Raise ShapeError if a tensor that needs a derivative is within an argument: autograd would not see it.
+
+        Or among what the function closes over.
+        """
+        cells = [cell.cell_contents for cell in getattr(self.function, "__closure__", None) or () if _is_filled(cell)]
+        closed_over = tuple(each for each in cells if isinstance(each, Tensor))
+        named = [(f"argument {number}", each) for number, each in enumerate(arguments, 1)]
+        for what, holder in [*named, ("the closure", closed_over)]:
+            if isinstance(holder, Tensor):
                 continue
-            leaves = tree_leaves(argument)
-            modules = [each for each in leaves if isinstance(each, torch.nn.Module)]
-            within = [each for each in leaves if isinstance(each, Tensor)]
-            within += [each for module in modules for each in module.parameters()]
             # Of rows under torch.vmap its own rule tells.
-            within = [each for each in within if not torch._C._functorch.is_batchedtensor(each)]
+            within = [each for each in _tensors_within(holder) if not torch._C._functorch.is_batchedtensor(each)]
             # Tangents are there without gradients as well.
             if any(has_derivative(each if torch.is_grad_enabled() else each.detach()) for each in within):
+                kind = "" if holder is closed_over else f"is a {type(holder).__name__} that "
                 raise ShapeError(
-                    f"custom_gradient: argument {number} of {self.name} is a {type(argument).__name__} that holds a"
-                    " tensor whose derivative is needed, and would get none; give each tensor as an argument of its"
-                    " own, or say that it needs none: `.detach()` of a tensor, `.requires_grad_(False)` of a module"
+                    f"custom_gradient: {what} of {self.name} {kind}holds a tensor whose derivative is needed, and would"
+                    " get none; give each tensor as an argument of its own, or say that it needs none: `.detach()` of a"
+                    " tensor, `.requires_grad_(False)` of a module"
                 )
 
     def value(self, arguments: Sequence[Any]) -> Any:
@@ -252,6 +257,28 @@ class _Custom(torch.autograd.Function):
         kept = [other if saved is None else saved for saved, other in zip(ctx.saved_tensors, ctx.others, strict=True)]
         value = tuple(kept[ctx.n_arguments :])
         return (value if ctx.is_tuple else value[0]), kept[: ctx.n_arguments]
+
+
+def _tensors_within(holder: Any, depth: int = 4) -> Iterator[Tensor]:
+    """Yield the tensors within lists, dicts, modules and objects' attributes."""
+    for leaf in tree_leaves(holder):
+        if isinstance(leaf, Tensor):
+            yield leaf
+        elif isinstance(leaf, torch.nn.Module):
+            yield from leaf.parameters()
+        elif depth and not isinstance(leaf, type | ModuleType | str | int | float | None):
+            inner = [*getattr(leaf, "__dict__", {}).values()]
+            inner += [getattr(leaf, name, None) for name in getattr(type(leaf), "__slots__", ())]
+            for each in inner:
+                yield from _tensors_within(each, depth - 1)
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
 
 
 def _is_real(each: Any) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -235,6 +237,40 @@ def test_what_is_missing_is_told() -> None:
     assert x.grad is not None and x.grad.tolist() == [2, 2, 2]
     with pytest.raises(ProgramError, match=r"twice has no jvp, and it cannot be found from its vjp.*give jvp="):
         torch.func.jvp(lambda x: in_numpy(x, x), (x.detach(),), (x.detach(),))
+
+
+@dataclass
+class Holder:
+    inner: object
+
+
+class Slotted:
+    __slots__ = ("inner",)
+
+    def __init__(self, inner: object) -> None:
+        self.inner = inner
+
+
+@pytest.mark.parametrize("kind", [Holder, Slotted, lambda x: Holder(Holder([x]))])
+def test_tensors_within_objects_are_refused_if_their_derivative_is_needed(kind) -> None:
+    first = custom_gradient(lambda x, holder: x * 1, vjp=lambda g, v, x, holder: (g, None))
+    x, other = draw(0, 3), draw(1, 3)
+    with pytest.raises(ShapeError, match=r"argument 2 of <lambda> is a (Holder|Slotted) that holds a tensor"):
+        first(x, kind(other.clone().requires_grad_()))
+    torch.testing.assert_close(first(x, kind(other)), x)
+    looped = Holder(None)
+    looped.inner = looped
+    first(x, looped)
+
+
+def test_tensors_that_a_function_closes_over_are_refused_if_their_derivative_is_needed() -> None:
+    def made(weight: Tensor):
+        return custom_gradient(lambda x: x * weight, vjp=lambda g, v, x: g * weight)
+
+    x, weight = draw(0, 3), draw(1, 3)
+    with pytest.raises(ShapeError, match="the closure of <lambda> holds a tensor"):
+        torch.func.grad(lambda w: made(w)(x).sum())(weight)
+    torch.testing.assert_close(made(weight)(x), x * weight)
 
 
 def test_tensors_within_arguments_are_refused_if_their_derivative_is_needed() -> None:
