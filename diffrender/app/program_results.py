@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from diffrender.app.uncertainty import Posterior
+from diffrender.app.uncertainty import Deviations, Posterior, describe_deviation
 from diffrender.errors import DataError
 from diffrender.fit.loop import FitResult
 from diffrender.fit.program import ROOT, written
@@ -68,14 +68,16 @@ def program_json(setup: FitSetup, result: FitResult) -> dict[str, Any]:
     return {"program": rows} if rows else {}
 
 
-def describe_program(setup: FitSetup, result: FitResult) -> list[tuple[str, str]]:
+def describe_program(setup: FitSetup, result: FitResult, deviations: Deviations) -> list[tuple[str, str]]:
     """Return the parameters in plain numbers, for the terminal: (name, words)."""
     run, units = program_run(setup, result), units_of(setup)
     rows = []
     for name, value in run.found.items():
         unit = f" {units[name]}" if name in units else ""
         true = f", truly {written(run.true[name])}" if name in run.true else ""
-        rows.append((name, f"{written(value)}{unit} (initially {written(run.start[name])}{true})"))
+        words = f"{written(value)}{unit} (initially {written(run.start[name])}{true})"
+        known = deviations.get(f"{ROOT}.{name}")
+        rows.append((name, words if known is None else f"{words}; {describe_deviation(known)}"))
     return rows
 
 

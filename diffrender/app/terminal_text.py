@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 from diffrender.app.evaluation import START_SCORES, VIEW_LABELS, Evaluation, learned_of_heldout, shown_scores
 from diffrender.app.export_scene import glb_path, obj_path, ply_path
-from diffrender.app.parameter_changes import count_values
+from diffrender.app.parameter_changes import count_values, describe_parameter_changes
 from diffrender.app.program_results import describe_program
 from diffrender.app.run_outcome import RunOutcome
 from diffrender.app.shape_pictures import SHAPE
 from diffrender.app.verdict.reason import Reason
 from diffrender.evaluate.geometry import GeometryReport
+from diffrender.fit.program import ROOT
 from diffrender.ops.backend import backends_by_op
 from diffrender.scene.parameter_paths import get_value, kind_of
 from diffrender.setup.fit_setup import FitSetup
@@ -83,7 +84,8 @@ def closing_text(run: RunOutcome) -> Closing:
         steps_done=run.result.steps_done,
         seconds=run.seconds,
         scores=scores,
-        facts=describe_program(run.setup, run.result)
+        facts=describe_program(run.setup, run.result, run.deviations)
+        + _describe_learned(run)
         + _describe_heldout(run)
         + describe_geometry(initial.geometry, final.geometry)
         + _describe_export(run.export_db)
@@ -99,6 +101,16 @@ def describe_geometry(initial: GeometryReport, final: GeometryReport) -> list[tu
         before = "" if initial.rms_to_target is None else f" (initially {initial.rms_to_target:.4g})"
         surfaces = f"{final.surface_rms_to_target:.4g} between surfaces"
         rows.append(("to target", f"RMS {final.rms_to_target:.4g} between vertices{before}, {surfaces}"))
+    return rows
+
+
+def _describe_learned(run: RunOutcome) -> list[tuple[str, str]]:
+    """Describe what was learned besides the program's parameters, if its standard deviations are known."""
+    rows = []
+    for row in describe_parameter_changes(run.setup, run.result, run.deviations) if run.deviations else ():
+        if not row.path.startswith(f"{ROOT}."):
+            is_matrix = "\n" in row.after
+            rows.append((row.path, row.words if is_matrix else f"{row.after} (initially {row.before}); {row.words}"))
     return rows
 
 

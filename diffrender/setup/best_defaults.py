@@ -125,6 +125,9 @@ def choose_for_least_squares(config: FitConfig, views: Views) -> tuple[FitConfig
     if "image" not in loss.model_fields_set:
         loss = loss.model_copy(update={"image": L2Options()})
         reasons["loss"] = "squares: steps of any other penalty are too short far from the solution"
+    if config.targets.find_masks and "mask" not in loss.model_fields_set:
+        loss = loss.model_copy(update={"mask": None})
+        reasons["loss.mask"] = "none: masks that were found tell nothing that colours do not, and move what is found"
     optimize = optimize.model_copy(update=updates)
     return config.model_copy(update={"optimize": optimize, "loss": loss}), reasons
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -65,6 +66,16 @@ def test_levenberg_marquardt_finds_parameters_and_says_how_certain_they_are(tmp_
         assert run.metrics["learned"][f"program.{name}"] == pytest.approx(true, abs=0.003)
     page = (run.folder / "report.html").read_text()
     assert page.count("standard deviation") == 3  # of the background as well, a float32 beside float64
+    said = (run.folder / "log.txt").read_text()
+    assert "truly 1.2); standard deviation" in said
+    assert re.search(r"background .*\(initially 0, 0, 0\); .*standard deviation", said)
+
+
+def test_parameters_far_from_the_true_ones_are_told(finished: RunResult, tmp_path: Path) -> None:
+    assert "missed_truth" not in [reason["key"] for reason in finished.metrics["reasons"]]
+    run = run_ball(write_ball(tmp_path), "optimize.steps=2")
+    (told,) = (reason for reason in run.metrics["reasons"] if reason["key"] == "missed_truth")
+    assert "speed is 0." in told["text"] and "and was 1.2 in the pictures" in told["text"]
 
 
 def test_a_program_in_the_way_of_the_last_step_is_told(tmp_path: Path) -> None:

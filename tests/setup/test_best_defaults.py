@@ -128,6 +128,19 @@ def test_textures_are_colours_of_vertices_first(tmp_path: Path) -> None:
         assert isinstance(built(tmp_path, text).scene.objects["object"].material.base_color, Texture), text
 
 
+@pytest.mark.parametrize("own", ["", "loss: {mask: 0.5}\n"])
+def test_masks_that_were_found_move_no_pose(tmp_path: Path, own: str) -> None:
+    """Least squares are of colours alone: those masks are made of them, and their errors are no noise."""
+    write(tmp_path, masked=False)
+    start = (
+        "mesh: sphere\nmaterial: unlit\noptimize: {method: levenberg_marquardt, pose: {}}\n"
+    )
+    setup = built(tmp_path, start + own)
+    assert setup.has_found_masks
+    assert setup.config.loss is not None and (setup.config.loss.mask is None) == (not own)
+    assert ("loss.mask" in setup.reasons) == (not own)
+
+
 @pytest.mark.parametrize("own", ["", ", from_vertices: true"])
 def test_a_texture_of_the_file_is_colours_of_vertices_first_too(tmp_path: Path, own: str) -> None:
     write(tmp_path)

@@ -7,11 +7,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from diffrender.app.program_results import program_run
 from diffrender.app.verdict.evidence import Course
 from diffrender.app.verdict.reason import Reason
 from diffrender.evaluate.exposure import EXPOSURE, RESPONSE, VIGNETTING, WHITE_BALANCE
 from diffrender.fit.deterministic_reduce import mean_per_view
 from diffrender.fit.parametrizations.bounded import Bounded
+from diffrender.fit.program import ROOT, written
 from diffrender.imaging.color import srgb_from_linear
 from diffrender.imaging.response import undo_response
 from diffrender.scene.materials.unlit import Unlit
@@ -29,6 +31,8 @@ from diffrender.scene.quantity_kinds import (
     Kind,
 )
 
+# Of how far a parameter was from the true one at the start, and of that; shipped scenes end within a hundredth of both.
+MISSED, MISSED_OF_TRUE = 0.25, 0.02
 # Relative to the largest entry of the value; lengths to the size of the scene.
 STILL = 1e-4
 # Shares are at a bound within this; albedos of lit surfaces are seldom near 1, not even those of snow.
@@ -54,6 +58,27 @@ def find_still_values(course: Course) -> Reason | None:
         "never_moved",
         f"{', '.join(still)} did not move",
         f"{faster} begin earlier (start), or remove it if the images do not show it",
+    )
+
+
+def find_missed_truth(course: Course) -> Reason | None:
+    """Parameters of a program that ended far from the true ones, where targets were made with them."""
+    run = program_run(course.case.setup, course.result)
+    missed = []
+    for name, true in run.true.items():
+        found, start = run.found[name], run.start[name]
+        if not true.shape == found.shape == start.shape or f"{ROOT}.{name}" not in course.case.setup.model.latents:
+            continue
+        before, after = (start - true).abs().max(), (found - true).abs().max()
+        if after > max(MISSED * before, MISSED_OF_TRUE * true.abs().max()):
+            missed.append(f"{name} is {written(found)}, and was {written(true)} in the pictures")
+    if not missed or course.result.returned_step == 0:
+        return None
+    return Reason(
+        "missed_truth",
+        "; ".join(missed),
+        "Start nearer, with wide edges (render.edges: {type: soft, sigma: 6}), with larger first images"
+        " (optimize.resolution), or for more steps; pictures may also tell one parameter from another badly",
     )
 
 
@@ -177,6 +202,7 @@ def _describe_bound(course: Course, path: str, before: Tensor, after: Tensor) ->
 
 VALUE_CHECKS: tuple[Callable[[Course], Reason | None], ...] = (
     find_still_values,
+    find_missed_truth,
     find_values_at_bounds,
     find_runaway_exposures,
     find_odd_lenses,
