@@ -132,9 +132,7 @@ def test_textures_are_colours_of_vertices_first(tmp_path: Path) -> None:
 def test_masks_that_were_found_move_no_pose(tmp_path: Path, own: str) -> None:
     """Least squares are of colours alone: those masks are made of them, and their errors are no noise."""
     write(tmp_path, masked=False)
-    start = (
-        "mesh: sphere\nmaterial: unlit\noptimize: {method: levenberg_marquardt, pose: {}}\n"
-    )
+    start = "mesh: sphere\nmaterial: unlit\noptimize: {method: levenberg_marquardt, pose: {}}\n"
     setup = built(tmp_path, start + own)
     assert setup.has_found_masks
     assert setup.config.loss is not None and (setup.config.loss.mask is None) == (not own)
