@@ -108,16 +108,17 @@ def programs_of(config: FitConfig) -> list[dict[str, Any]]:
     ]
 
 
-def load_program(options: ProgramOptions) -> LoadedProgram:
+def load_program(options: ProgramOptions, where: str = "program") -> LoadedProgram:
     """Import the file of a program. Raises ProgramError, with file and line, if that fails; ConfigError if it lacks it.
 
-    The module has a private name, so that it cannot take the place of another. It may import modules from its folder.
+    where: its place in the scene file. The module has a private name, so that it cannot take the place of another. It
+    may import modules from its folder.
     """
     file = Path(options.file)
     name = f"_diffrender_program_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise ConfigError(f"program.file: {file} must be a Python file, with the suffix .py")
+        raise ConfigError(f"{where}.file: {file} must be a Python file, with the suffix .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # where dataclasses look for their module
     make_importable(file)
@@ -130,7 +131,7 @@ def load_program(options: ProgramOptions) -> LoadedProgram:
     function = getattr(module, options.function, None)
     if not callable(function):
         known = [key for key, each in vars(module).items() if callable(each) and not key.startswith("_")]
-        raise ConfigError(f"program.function: {file} has no function `{options.function}`; it has {', '.join(known)}")
+        raise ConfigError(f"{where}.function: {file} has no function `{options.function}`; it has {', '.join(known)}")
     ranges = getattr(module, RANGES, {})
     if not isinstance(ranges, Mapping):
         raise ConfigError(f"{options.file}: {RANGES} must be a dict of ranges by parameter, got {ranges!r}")
@@ -219,9 +220,9 @@ def bind_program(loaded: LoadedProgram, times: Tensor | None, origin: Origin = Z
 
 
 def apply_program(scene: Scene, parts: SceneParts, cameras: Cameras) -> Scene:
-    """Return the `scene` of `parts` as it follows from its program at the times of `cameras`; itself without one."""
+    """Return targets' `scene` of `parts` as it follows from its program at the times of `cameras`, if it has one."""
     if parts.program is None:
         return scene
-    loaded = load_program(parts.program)
+    loaded = load_program(parts.program, "targets.synthetic.program")
     with torch.no_grad():
         return bind_program(loaded, times_of(cameras))(with_parameters(scene, loaded.parameters()))

@@ -260,6 +260,19 @@ def test_what_cannot_be_is_refused() -> None:
             choice(whole, 1.0)
     with pytest.raises(ShapeError, match="clamp: x must be float32 or float64"):
         relaxed.clamp(whole, 0.0, 1.0, 1.0)
+    with pytest.raises(ShapeError, match=r"where: margin must say how far.* got torch\.bool.* x - y in place of x > y"):
+        relaxed.where(torch.ones(2) > 0, torch.ones(2), torch.zeros(2), 0.1)
+    with pytest.raises(ShapeError, match=r"step: x must be a tensor, got float"):
+        relaxed.step(0.3, 0.1)
+    for low, high in ((1.0, 0.0), (torch.tensor([0.0, 2.0]), 1.0), (0.5, torch.zeros(()))):
+        with pytest.raises(ShapeError, match="clamp: low must be at most high"):
+            relaxed.clamp(torch.ones(2), low, high, 0.1)
+    with pytest.raises(ShapeError, match=r"branch: .* the same shapes, got \[2\] and \[3\]"):
+        relaxed.branch(torch.ones(()), lambda: torch.zeros(2), lambda: torch.zeros(3), temperature=0.1)
+    with pytest.raises(ShapeError, match=r"branch: .* the same nest .* got \{'a': \[\]\} and \[\[\]\]"):
+        relaxed.branch(torch.ones(()), lambda: {"a": 1.0}, lambda: [1.0], temperature=0.1)
+    with pytest.raises(ShapeError, match=r"while_loop: body must return .* got \[2\] for \[1\]"):
+        relaxed.while_loop(lambda s: 3 - s.sum(), lambda s: torch.cat([s, s]), torch.ones(1), 9, temperature=0.1)
     with pytest.raises(ShapeError, match="where: margin must be float32 or float64"):
         relaxed.where(whole, x, x, 1.0)
 

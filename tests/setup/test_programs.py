@@ -135,6 +135,12 @@ def test_a_range_of_what_is_no_parameter_is_refused(tmp_path: Path) -> None:
     assert "did you mean `side`" in message
 
 
+def test_a_wrong_function_of_the_targets_is_told_at_its_place(tmp_path: Path) -> None:
+    for where in ("program", "targets.synthetic.program"):
+        with pytest.raises(ConfigError, match=f"^{where}.function: .* has no function `thrw`; it has throw"):
+            build_fit(load_config(write_ball(tmp_path), [f"{where}.function=thrw"]))
+
+
 def test_a_program_that_fails_names_line_and_parameters(tmp_path: Path) -> None:
     program = PROGRAM.replace("    height =", "    assert speed > 1, 'too slow'\n    height =")
     message = build_error(tmp_path, program)

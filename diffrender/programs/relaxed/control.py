@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves, tree_map, tree_structure
 
 from diffrender.errors import ShapeError
 from diffrender.programs.relaxed.modes import Mode, Temperature, chance, check, plain, through
@@ -42,6 +42,11 @@ def branch(
     if mode == "hard" and now.numel() == 1:
         return if_true(*arguments) if plain("branch", *MARGINS, now).item() > 0 else if_false(*arguments)
     yes, no = (_as_tensors("branch", "results", each(*arguments), now) for each in (if_true, if_false))
+    if not _are_alike(yes, no):
+        raise ShapeError(
+            "branch: if_true and if_false must return the same nest of tensors of the same shapes, got"
+            f" {_described(yes)} and {_described(no)}"
+        )
     return tree_map(lambda a, b: where(_rows(now, a), a, b, temperature, mode), yes, no)
 
 
@@ -65,7 +70,7 @@ def while_loop(
     if max_steps < 1:
         raise ShapeError(f"while_loop: max_steps must be at least 1, got {max_steps}")
     state = _as_tensors("while_loop", "states", state)
-    test, step = _checked(margin, state), _checked(body, state)
+    test, step = _checked(margin, state), _checked(body, state, is_body=True)
     if mode == "hard":
         return _hard_loop(test, step, state, max_steps)
     ended = tree_map(torch.Tensor.detach, state)  # what the loop itself has come to
@@ -93,9 +98,32 @@ def _hard_loop(margin: Callable[[S], Tensor], body: Callable[[S], S], state: S, 
     return state
 
 
-def _checked(function: Callable[[S], Any], state: S) -> Callable[[S], Any]:
-    """Return a function of states, the numbers that it returns as tensors."""
-    return lambda now: _as_tensors("while_loop", "states and margins", function(now), state)
+def _checked(function: Callable[[S], Any], state: S, is_body: bool = False) -> Callable[[S], Any]:
+    """Return a function of states, the numbers that it returns as tensors; a body's are as `state`."""
+
+    def run(now: S) -> Any:
+        found = _as_tensors("while_loop", "states and margins", function(now), state)
+        if is_body and not _are_alike(found, state):
+            raise ShapeError(
+                "while_loop: body must return a state of the same nest and shapes as it was given, got"
+                f" {_described(found)} for {_described(state)}"
+            )
+        return found
+
+    return run
+
+
+def _are_alike(a: Any, b: Any) -> bool:
+    """Whether two nests are of the same kind, of tensors whose shapes broadcast to that of one of both."""
+    if tree_structure(a) != tree_structure(b):
+        return False
+    pairs = [(x.shape, y.shape) for x, y in zip(tree_leaves(a), tree_leaves(b), strict=True)]
+    return all(x == y or x == () or y == () for x, y in pairs)
+
+
+def _described(nest: Any) -> str:
+    """Return a nest with the shapes of its tensors in their place."""
+    return str(tree_map(lambda each: list(each.shape), nest))
 
 
 def _as_tensors(function: str, what: str, nest: Any, like: Any = ()) -> Any:

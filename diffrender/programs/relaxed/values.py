@@ -14,13 +14,14 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from diffrender.checks import check_float
-from diffrender.errors import ShapeError
+from diffrender.derivatives import constant
+from diffrender.errors import BackendError, ShapeError
 from diffrender.programs.relaxed.modes import Mode, Temperature, chance, relax
 
 
 def step(x: Tensor, temperature: Temperature, mode: Mode = "smooth") -> Tensor:
     """Return 1 where x > 0, else 0: the mean of that under logistic noise of scale `temperature` on x, a sigmoid."""
-    check_float("step", "x", x)
+    _check_margin("step", "x", x)
     return relax("step", mode, temperature, lambda: chance(x, temperature), lambda: (x > 0).to(x.dtype))
 
 
@@ -56,6 +57,7 @@ def clamp(
     """Return x within `low` and `high`, of which None is no limit; smoothly, the mean under logistic noise on x.
 
     That is low + T softplus((x - low) / T) - T softplus((x - high) / T), whose slope outside is small but not 0.
+    Raises ShapeError if low is above high.
     """
 
     def smooth() -> Tensor:
@@ -65,6 +67,7 @@ def clamp(
         return value if high is None else value - temperature * _softplus((x - high) / temperature)
 
     check_float("clamp", "x", x)
+    _check_limits(low, high)
     return relax("clamp", mode, temperature, smooth, lambda: _clamp(x, low, high))
 
 
@@ -74,7 +77,7 @@ def where(margin: Tensor, a: Tensor, b: Tensor, temperature: Temperature, mode: 
     def smooth() -> Tensor:
         return chance(margin, temperature) * a + chance(-margin, temperature) * b
 
-    check_float("where", "margin", margin)
+    _check_margin("where", "margin", margin)
     return relax("where", mode, temperature, smooth, lambda: torch.where(margin > 0, a, b))
 
 
@@ -127,6 +130,29 @@ def _softplus(x: Tensor) -> Tensor:
 def _clamp(x: Tensor, low: float | Tensor | None, high: float | Tensor | None) -> Tensor:
     limits = [each if each is None or isinstance(each, Tensor) else x.new_tensor(each) for each in (low, high)]
     return x if low is None and high is None else torch.clamp(x, *limits)
+
+
+def _check_margin(function: str, argument: str, value: Tensor) -> None:
+    """Raise ShapeError unless a value whose sign decides is a tensor of floats."""
+    if not isinstance(value, Tensor):
+        raise ShapeError(f"{function}: {argument} must be a tensor, got {type(value).__name__}; torch.tensor makes one")
+    if value.dtype == torch.bool:
+        raise ShapeError(
+            f"{function}: {argument} must say how far a choice is from changing, got torch.bool; give the margin, such"
+            " as x - y in place of x > y"
+        )
+    check_float(function, argument, value)
+
+
+def _check_limits(low: float | Tensor | None, high: float | Tensor | None) -> None:
+    if low is None or high is None:
+        return
+    try:
+        ends = [constant(torch.as_tensor(each)) for each in (low, high)]
+    except BackendError:  # under torch.vmap
+        return
+    if bool((ends[0] > ends[1].to(ends[0].device)).any()):
+        raise ShapeError(f"clamp: low must be at most high, got {low} and {high}")
 
 
 def _check_some(function: str, x: Tensor) -> None:
