@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -19,9 +20,13 @@ from diffrender.fit.losses.pointwise import L2
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Loss, Objective, Term
 from diffrender.fit.optimizer.levenberg_marquardt import MOST_OF_MATRIX, LevenbergMarquardt
+from diffrender.render.aovs import channels_of
+from diffrender.render.supersample import render_supersampled
 from diffrender.scene.quantity_kinds import CAMERA_POSES, POSE
 from diffrender.setup.fit_setup import FitSetup
 
+# Along each side of a pixel, for exact images.
+SAMPLES = 16
 Deviations = dict[str, dict[str, Any]]
 # The most numbers whose covariances are written: as a table of that size is still read.
 MOST_OF_COVARIANCE = 100
@@ -31,8 +36,9 @@ class Posterior(NamedTuple):
     """What a fit by squares knows of the learned numbers, taken as normally distributed: the covariance of latents.
 
     parts: by path, the columns of its latent. It holds if what remains of the differences of colours (else of normals,
-    depth or masks) is independent noise of one size in all pixels that the values change; for a scene that cannot look
-    like its pictures it is too narrow. It knows nothing of priors (`pull`).
+    depth or masks) is independent noise of one size in all pixels that the values change, and the error of our images,
+    by which exact pictures move what is found; for a scene that cannot look like its pictures it is too narrow. It
+    knows nothing of priors (`pull`).
     """
 
     model: SceneModel
@@ -85,7 +91,10 @@ def find_posterior(setup: FitSetup, result: FitResult) -> Posterior | None:
     paths = list(model.latents)
     ends = list(itertools.accumulate(model.latents[path].numel() for path in paths))
     parts = {path: slice(first, end) for path, first, end in zip(paths, [0, *ends], ends, strict=False)}
-    return Posterior(model, _problem(setup).covariance(paths), parts)
+    squares = _squares(setup)
+    return Posterior(
+        model, _problem(setup, squares).covariance(paths, _gradient_of_error(setup, squares, paths)), parts
+    )
 
 
 def find_deviations(posterior: Posterior | None) -> Deviations:
@@ -152,8 +161,8 @@ def _join(numbers: Any) -> str:
     return "not determined by the images" if numbers is None else format(numbers, ".2g")
 
 
-def _problem(setup: FitSetup) -> LeastSquares:
-    """Return the comparison of all views at the end of the fit, in squares."""
+def _squares(setup: FitSetup) -> Objective:
+    """Return what compares views at the end of the fit, in squares."""
     compared = setup.objective.aovs()
     losses = [term.measure for term in setup.objective.terms if isinstance(term.measure, Loss)]
     of_colors = [loss for loss in losses if "color" in loss.aovs]
@@ -166,6 +175,12 @@ def _problem(setup: FitSetup) -> LeastSquares:
         else _MaskSquares()
     )
 
+    return Objective((Term("image", 1.0, loss),))
+
+
+def _problem(setup: FitSetup, squares: Objective) -> LeastSquares:
+    """Return the comparison of all views at the end of the fit."""
+
     def compare(values: Mapping[str, Tensor], index: Tensor) -> LossInputs:
         scene, cameras = setup.model.state_at(values)
         views = setup.fit_views.select(index)
@@ -173,8 +188,34 @@ def _problem(setup: FitSetup) -> LeastSquares:
 
     cameras = setup.fit_views.cameras
     shape = (len(cameras), cameras.height, cameras.width)
-    squares = Objective((Term("image", 1.0, loss),))
     return LeastSquares(setup.model, squares, compare, lambda: math.nan, shape, 1.0, math.nan)
+
+
+def _gradient_of_error(setup: FitSetup, squares: Objective, paths: Sequence[str]) -> Tensor:
+    """Return the gradient [K] by the latents of the squares of what our images differ by from exact ones of the scene.
+
+    What is left of a fit to exact pictures, which cameras take, is the error of our images: pixels that several edges
+    meet in, and those whose inside is one sample.
+    """
+    latents = [setup.model.latents[path] for path in paths]
+    total = torch.zeros(sum(latent.numel() for latent in latents), dtype=torch.float64, device=latents[0].device)
+    aovs = setup.objective.aovs()
+    for index in torch.arange(len(setup.fit_views)).split(1):
+        scene, cameras = setup.model.state()
+        views = setup.fit_views.select(index)
+        seen = cameras_to_compare(cameras.select(index), views)
+        exact = render_supersampled(scene, seen, SAMPLES, aovs=aovs)
+        known = {name: exact[..., channels_of(aovs, name)] for name in aovs}
+        views = replace(
+            views,
+            images=known.get("color", views.images),
+            masks=None if views.masks is None else exact[..., -1],
+            aovs={name: known[name] for name in views.aovs},
+        )
+        cost = squares(LossInputs(setup.render_end(scene, seen), views), scene).total / len(setup.fit_views)
+        gradients = torch.autograd.grad(cost, latents, allow_unused=True, materialize_grads=True)
+        total += torch.cat([part.reshape(-1).double() for part in gradients])
+    return total
 
 
 class _MaskSquares(MaskL1):
