@@ -36,9 +36,9 @@ class Posterior(NamedTuple):
     """What a fit by squares knows of the learned numbers, taken as normally distributed: the covariance of latents.
 
     parts: by path, the columns of its latent. It holds if what remains of the differences of colours (else of normals,
-    depth or masks) is independent noise of one size in all pixels that the values change, and the error of our images,
-    by which exact pictures move what is found; for a scene that cannot look like its pictures it is too narrow. It
-    knows nothing of priors (`pull`).
+    depth or masks) is independent noise of one size in all pixels that the values change. How far the error of our
+    images moves what is found is a deviation as well, and so is how far it is from where squares are least; for a scene
+    that cannot look like its pictures it is too narrow. It knows nothing of priors (`pull`).
     """
 
     model: SceneModel
@@ -92,9 +92,8 @@ def find_posterior(setup: FitSetup, result: FitResult) -> Posterior | None:
     ends = list(itertools.accumulate(model.latents[path].numel() for path in paths))
     parts = {path: slice(first, end) for path, first, end in zip(paths, [0, *ends], ends, strict=False)}
     squares = _squares(setup)
-    return Posterior(
-        model, _problem(setup, squares).covariance(paths, _gradient_of_error(setup, squares, paths)), parts
-    )
+    covariance = _problem(setup, squares).covariance(paths, _gradients(setup, squares, paths))
+    return Posterior(model, covariance, parts)
 
 
 def find_deviations(posterior: Posterior | None) -> Deviations:
@@ -191,31 +190,33 @@ def _problem(setup: FitSetup, squares: Objective) -> LeastSquares:
     return LeastSquares(setup.model, squares, compare, lambda: math.nan, shape, 1.0, math.nan)
 
 
-def _gradient_of_error(setup: FitSetup, squares: Objective, paths: Sequence[str]) -> Tensor:
-    """Return the gradient [K] by the latents of the squares of what our images differ by from exact ones of the scene.
+def _gradients(setup: FitSetup, squares: Objective, paths: Sequence[str]) -> list[Tensor]:
+    """Return the gradients [K] by the latents of the squares of what images differ by from the targets, and from exact.
 
-    What is left of a fit to exact pictures, which cameras take, is the error of our images: pixels that several edges
-    meet in, and those whose inside is one sample.
+    Of a fit that ended where squares are least, the first is 0: not where other terms, priors or jumps of the image
+    hold it. What is left of one to exact pictures, which cameras take, is the error of our images: pixels that several
+    edges meet in, and those whose inside is one sample.
     """
     latents = [setup.model.latents[path] for path in paths]
-    total = torch.zeros(sum(latent.numel() for latent in latents), dtype=torch.float64, device=latents[0].device)
-    aovs = setup.objective.aovs()
-    for index in torch.arange(len(setup.fit_views)).split(1):
+    like = torch.zeros(sum(latent.numel() for latent in latents), dtype=torch.float64, device=latents[0].device)
+    totals, aovs = [like.clone(), like.clone()], setup.objective.aovs()
+    for index in torch.arange(len(setup.fit_views), device="cpu").split(1):
         scene, cameras = setup.model.state()
         views = setup.fit_views.select(index)
         seen = cameras_to_compare(cameras.select(index), views)
-        exact = render_supersampled(scene, seen, SAMPLES, aovs=aovs)
+        image, exact = setup.render_end(scene, seen), render_supersampled(scene, seen, SAMPLES, aovs=aovs)
         known = {name: exact[..., channels_of(aovs, name)] for name in aovs}
-        views = replace(
+        of_exact = replace(
             views,
             images=known.get("color", views.images),
             masks=None if views.masks is None else exact[..., -1],
             aovs={name: known[name] for name in views.aovs},
         )
-        cost = squares(LossInputs(setup.render_end(scene, seen), views), scene).total / len(setup.fit_views)
-        gradients = torch.autograd.grad(cost, latents, allow_unused=True, materialize_grads=True)
-        total += torch.cat([part.reshape(-1).double() for part in gradients])
-    return total
+        for total, targets in zip(totals, (views, of_exact), strict=True):
+            cost = squares(LossInputs(image, targets), scene).total / len(setup.fit_views)
+            parts = torch.autograd.grad(cost, latents, retain_graph=True, allow_unused=True, materialize_grads=True)
+            total += torch.cat([part.reshape(-1).double() for part in parts])
+    return totals
 
 
 class _MaskSquares(MaskL1):

@@ -136,13 +136,14 @@ class LeastSquares:
             total += torch.cat([part.reshape(-1).double() for part in gradients])
         return total
 
-    def covariance(self, paths: Sequence[str], gradient: Tensor | None = None) -> Covariance:
+    def covariance(self, paths: Sequence[str], gradients: Sequence[Tensor] = ()) -> Covariance:
         """Return the covariance of the latents at `paths`, if what remains of the differences is independent noise.
 
         The inverse of J^T W J times the variance of the noise, which is estimated from the differences that the latents
         change at all, as many as there are less the number of latents.
-        gradient: [K] of an objective whose targets are exact images of the model at its latents: by how much it moves
-            the solution is how far the image's own error does, and is added as a deviation along that direction.
+        gradients: [K] each, of the same squares against other targets: how far one moves the solution is added as a
+            deviation in that direction. Against exact images of the model, that is the error of its images; against
+            the targets themselves, it is what keeps the latents from their least squares.
         """
         matrix, squares, count = None, 0.0, 0
         for rows, weights, differences in self._rows(paths):
@@ -153,10 +154,9 @@ class LeastSquares:
             count += int(depends.sum())
         assert matrix is not None
         found = Covariance.of(matrix, squares / max(1, count - len(matrix)))
-        if gradient is None:
-            return found
-        shift = Covariance.of(matrix, 1.0).matrix @ gradient
-        return found._replace(matrix=found.matrix + shift[:, None] * shift)
+        inverse = Covariance.of(matrix, 1.0).matrix
+        shifts = [inverse @ gradient for gradient in gradients]
+        return found._replace(matrix=found.matrix + sum(shift[:, None] * shift for shift in shifts))
 
     def _rows(self, paths: Sequence[str]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield rows of J [R, K], with their weights [R] in the objective and the differences [R]; all float64."""

@@ -133,7 +133,8 @@ def test_few_steps_find_what_gave_the_pictures(paths: tuple[str, ...]) -> None:
 
     result = fit(model, views, SQUARES, optimizer, FitSettings(12), render_step, [Keep()])
     assert result.stop_reason == "finished"
-    assert all(after < before for before, after in pairwise(records))
+    # Of the last thousandth the gradient judges.
+    assert all(after < max(before, 1e-3 * records[0]) for before, after in pairwise(records))
     assert records[-1] < 1e-3 * records[0]
     found = result.scene.objects["it"]
     if paths == (POSE,):

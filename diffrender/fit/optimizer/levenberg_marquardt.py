@@ -19,8 +19,8 @@ FIRST_DAMPING = 1e-3
 LEAST_DAMPING = 1e-9
 # Trials of one step, each with more damping, before the fit has converged.
 MOST_TRIALS = 12
-# A step that gains less than this share of the objective is the last, and less than HARD_GAIN where only steps that are
-# damped by HARD or more gain at all: what is left are the image's own small jumps.
+# What counts as little gain, as a share of the objective; HARD_GAIN where less damping gained nothing, and HARD or more
+# gains at last: what is left are noise and the image's own small jumps.
 LEAST_GAIN = 1e-3
 HARD, HARD_GAIN = 1.0, 1e-2
 # A step that gains more than this many times what it promised is too short, and doubled at most so often, as long as
@@ -30,9 +30,11 @@ FAR = 0.01
 MOST_DOUBLINGS = 4
 # One that promises less is not tried: images are float32.
 LEAST_PROMISE = 1e-7
-# Of the last steps, which the gradient alone judges; each must promise less than this share of what the one before did.
+# Of the last steps, which the gradient alone judges; each must promise less than this share of what the one before did,
+# and less than LEAST_GAIN of the objective, or NEAR where steps that it judges gain little.
 POLISHING_DAMPING = 1e-7
 CONTRACTION = 0.5
+NEAR = 0.25
 # Of the objective: another one than the last step left, by more, is of other images or edges.
 SAME = 1e-6
 
@@ -71,7 +73,7 @@ class LevenbergMarquardt(FitOptimizer):
     objective: a Gaussian prior of variance 1 / pull.
     The last steps of few numbers are those of Gauss and Newton, for as long as each promises less than the one before:
     where little is left to gain, noise times the image's own small jumps hides it from the objective, and the gradient
-    is smooth.
+    is smooth. A thousandth of the objective may be many standard deviations, if pixels are many.
 
     damping: of the next step; it follows how much of the promised gain was had (H. Nielsen, "Damping parameter in
         Marquardt's method", 1999). converged: no further step would gain anything.
@@ -82,7 +84,7 @@ class LevenbergMarquardt(FitOptimizer):
     def __init__(self, model: SceneModel, settings: Mapping[str, ParamSettings], steps: int) -> None:
         super().__init__(model, settings, steps)
         self.damping, self._growth, self._promised, self._left = FIRST_DAMPING, 2.0, math.inf, math.inf
-        self._greatest = 0.0
+        self._greatest, self._settles = 0.0, False
 
     def step(self, problem: Problem | None = None) -> None:
         """Update the latents that have gradients; where nothing is gained they stay, and the fit has converged."""
@@ -106,10 +108,17 @@ class LevenbergMarquardt(FitOptimizer):
         before = problem.before + self._prior(start)
         self._greatest = max(self._greatest, before)
         if not abs(before - self._left) <= SAME * before:
-            self._promised = math.inf  # that of smaller images says nothing of larger ones
-        if len(gradient) <= MOST_OF_MATRIX and self._polish(problem, latents, start, equations, before):
+            self._promised, self._settles = math.inf, False  # those of smaller images say nothing of larger ones
+        is_few, settled = len(gradient) <= MOST_OF_MATRIX, self._settles
+        if is_few and self._polish(problem, latents, start, equations, before):
             return
+        damping = self.damping
         for _ in range(MOST_TRIALS):
+            if is_few and self.damping >= HARD and not self._settles:
+                self._settles = True
+                if self._polish(problem, latents, start, equations, before):
+                    self.damping, self._growth = damping, 2.0
+                    return
             change, promised, _ = equations.step(self.damping)
             if bool((change.abs() > reach).any()):
                 change = change.clamp(-reach, reach)
@@ -119,7 +128,10 @@ class LevenbergMarquardt(FitOptimizer):
             gain = self._gain(problem, latents, start, change, before)
             if gain > 0:
                 had = self._lengthen(problem, latents, start, change, reach, before, gain, promised)
-                self.converged = had < (LEAST_GAIN if self.damping < HARD else HARD_GAIN) * before
+                is_hard = is_few and damping < HARD <= self.damping
+                is_little = had < (HARD_GAIN if is_hard else LEAST_GAIN) * before
+                self.converged = is_little and (settled or not is_few)
+                self._settles, self._left = is_little, before - had
                 # Nielsen's rule: damping / 3 where the promise was kept, twice as much where hardly anything was.
                 self.damping = max(LEAST_DAMPING, self.damping * max(1 / 3, 1 - (2 * gain / promised - 1) ** 3))
                 self._growth = 2.0
@@ -165,11 +177,13 @@ class LevenbergMarquardt(FitOptimizer):
     ) -> bool:
         """Take a whole step of Gauss and Newton if the solution is near; return whether that is so."""
         step = equations.step(POLISHING_DAMPING)
-        if not LEAST_PROMISE * before < step.whole < min(LEAST_GAIN * before, CONTRACTION * self._promised):
+        near = (NEAR if self._settles else LEAST_GAIN) * before
+        most = min(near, CONTRACTION * self._promised)
+        if not LEAST_PROMISE * before < step.whole < most:
             return False
         self._move(latents, start, step.change)
         left = problem.total() + self._prior(latents)
-        if not left <= (1 + LEAST_GAIN) * before:  # not near after all, or NaN
+        if not left <= before + near:  # not near after all, or NaN
             self._move(latents, start, torch.zeros_like(step.change))
             return False
         self._promised, self._left = step.whole, left
@@ -183,6 +197,7 @@ class LevenbergMarquardt(FitOptimizer):
             "promised": self._promised,
             "left": self._left,
             "greatest": self._greatest,
+            "settles": self._settles,
             "converged": self.converged,
         }
         return {**super().state_dict(), "levenberg_marquardt": own}
@@ -193,7 +208,7 @@ class LevenbergMarquardt(FitOptimizer):
         own = state["levenberg_marquardt"]
         self.damping, self._growth = own["damping"], own["growth"]
         self._promised, self._left, self.converged = own["promised"], own["left"], own["converged"]
-        self._greatest = own["greatest"]
+        self._greatest, self._settles = own.get("greatest", 0.0), own.get("settles", False)
 
     def _apart(self, path: str, latent: Tensor) -> Tensor:
         """Return how far a latent is from what it is pulled to."""
