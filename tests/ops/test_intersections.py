@@ -151,6 +151,22 @@ def test_the_line_ends_at_the_smaller_triangle_and_at_the_image(backend: str) ->
 
 
 @every_backend
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_line_along_the_side_of_a_pixel_is_in_one_pixel(axis: int, backend: str) -> None:
+    # Through all of the image, at each column or row, in spite of rounding: slopes and depths are no round numbers.
+    faces = torch.tensor([[0, 1, 2], [3, 4, 5]])
+    corners = torch.tensor([[-50.3, -50.7], [150.1, -50.7], [-50.3, 150.9]], dtype=torch.float64)
+    level = torch.cat([corners, corners.new_full((3, 1), 3.1)], 1)
+    for side in range(1, (WIDTH, HEIGHT)[axis]):
+        slope = torch.cat([corners, 3.1 + 0.37 * (corners[:, axis : axis + 1] - side)], 1)
+        verts = parallel_points(torch.cat([level, slope]))[None]
+        found = find(verts, faces, *everywhere(torch.tensor([[0, 1]])), backend)
+        assert float(lengths(found).sum()) == pytest.approx((HEIGHT, WIDTH)[axis], rel=1e-6)
+        column_row = torch.stack([found.pixel % WIDTH, found.pixel // WIDTH % HEIGHT])
+        assert bool((column_row[axis] == side).all())
+
+
+@every_backend
 def test_swapping_the_faces_swaps_the_sides(backend: str) -> None:
     verts, _, _ = crossing_quads("perspective")
     pixel, pair = everywhere(QUAD_PAIRS)

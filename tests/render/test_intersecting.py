@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from support.cases import moving_mesh_case
@@ -85,20 +87,38 @@ def test_the_image_is_the_box_filtered_one(shapes, camera):
     assert int(mixed.sum()) > 20
 
 
-def test_the_line_by_hand():
+@pytest.mark.parametrize("away", [0.03, 0.0], ids=["in pixels", "between pixels"])
+def test_the_line_by_hand(away):
     """A wall and a slanted one of slope 2: moved back by d, the wall loses a width of d / 2 along the whole line."""
     wall = square(side=1.5)
     corners = wall.vertices
-    slanting = wall.with_vertices(torch.stack([corners[:, 0], 0.5 * corners[:, 1], 2 * corners[:, 0] - 0.03], 1))
+    slanting = wall.with_vertices(torch.stack([corners[:, 0], 0.5 * corners[:, 1], 2 * corners[:, 0] - away], 1))
     vertices = corners.clone().requires_grad_()
     scene = scene_of(placed(wall.with_vertices(vertices), Unlit(RED)), placed(slanting, Unlit(BLUE)))
     rgba = render(scene, flat_camera(32, 32, 2.0)).rgba
-    # The camera looks down the z axis: the slanted one is in front where 2 x - .03 > 0.
+    # The camera looks down the z axis: the slanted one is in front where 2 x > away.
     assert torch.allclose(rgba[0, 16, 22, :3], BLUE) and torch.allclose(rgba[0, 16, 10, :3], RED)
     # The line is as long as the slanted wall is high, 12 of 32 px; a unit of depth moves it by half a unit, 8 px.
     (gradient,) = torch.autograd.grad(rgba[..., 0].sum(), vertices)
     # An eighth of a pixel of it is between two diagonals, in a pair of faces that no two neighbouring samples see.
     assert float(gradient[:, 2].sum()) == pytest.approx(12 * 8 * float(RED[0] - BLUE[0]), rel=0.012)
+
+
+@pytest.mark.parametrize("away", [0.5, 1.0], ids=["drawn", "nearer than is drawn"])
+def test_a_line_that_is_nearer_than_is_drawn_is_not_seen(away):
+    """Two walls cross along a diagonal, drawn in corners of the image alone, in front of two that are side by side."""
+    camera = replace(flat_camera(24, 24, 2.0), near=2.2)  # at z = 3
+    corners = torch.tensor([[-4.0, -4.0], [8.0, -4.0], [-4.0, 8.0]])
+    slope = 0.5 * (corners.sum(1, keepdim=True) - 0.03)
+    leaves = [torch.cat([corners, away + sign * slope], 1).requires_grad_() for sign in (1, -1)]
+    walls = [Mesh(leaf, torch.tensor([[0, 1, 2]])) for leaf in leaves]
+    behind = [turned(square(z=-0.5, side=2.0), 0.0, 0.0, 0.0, away=(x, 0.0, 0.0)) for x in (-1.0, 1.0)]
+    colors = (RED, BLUE, RED.flip(0), BLUE.flip(0))
+    scene = scene_of(*(placed(mesh, Unlit(color)) for mesh, color in zip(walls + behind, colors, strict=True)))
+    rgba, is_drawn = render(scene, camera).rgba, away < 0.8
+    assert torch.allclose(rgba[0, 11, 13, :3], RED if is_drawn else BLUE.flip(0))
+    for gradient in torch.autograd.grad(rgba[:, 11:13, 11:13, 0].sum(), leaves):
+        assert bool((gradient != 0).any()) == is_drawn
 
 
 def test_parts_of_one_mesh_meet_as_two_objects_do():

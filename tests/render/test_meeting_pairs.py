@@ -32,7 +32,10 @@ def soup(seed: int, perspective: bool) -> tuple[Tensor, Topology, Tensor]:
 
 @pytest.mark.parametrize("perspective", [True, False])
 @pytest.mark.parametrize("seed", range(30))
-def test_no_line_of_intersection_is_missed(seed: int, perspective: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("shows_backs", [True, False])
+def test_no_line_of_intersection_is_missed(
+    seed: int, perspective: bool, shows_backs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(chosen, "CHUNK", 7)
     verts, topology, pixel = soup(seed, perspective)
     # Samples see two parts, one, or nothing.
@@ -41,18 +44,21 @@ def test_no_line_of_intersection_is_missed(seed: int, perspective: bool, monkeyp
     part = topology.face_component[samples.clamp_min(0)]
     mixed = torch.tensor([len({p for p, f in zip(*row, strict=True) if f >= 0}) > 1
                           for row in zip(part.tolist(), samples.tolist(), strict=True)], dtype=torch.bool)  # fmt: skip
-    bins = rasterize(verts, topology.faces, HEIGHT, WIDTH, near=NEAR).bins
-    at, pair = meeting_pairs(verts, topology, bins, pixel, samples, (HEIGHT, WIDTH))
+    raster = rasterize(verts, topology.faces, HEIGHT, WIDTH, near=NEAR)
+    bins, borders = raster.bins, torch.randint(0, VIEWS * HEIGHT * WIDTH, (3,), generator=generator)
+    some = list(meeting_pairs(verts, topology, raster, pixel, samples, borders, shows_backs))
+    at, pair = (torch.cat(parts) for parts in zip(*some, strict=True))
     found = sorted(zip(at.tolist(), *pair.T.tolist(), strict=True))
     assert len(found) == len(set(found)) and at.tolist() == sorted(at.tolist())
     assert bool((topology.face_component[pair[:, 0]] != topology.face_component[pair[:, 1]]).all())
 
-    # All pairs of faces of different parts that are drawn, in all pixels around mixed ones.
-    around = pixels_around(pixel[mixed], (HEIGHT, WIDTH))
+    # All pairs of faces of different parts that are drawn, in all pixels around mixed ones and on borders.
+    around = torch.cat([pixels_around(pixel[mixed], (HEIGHT, WIDTH)), borders]).unique()
     every = torch.combinations(torch.arange(len(topology.faces)))
     every = every[topology.face_component[every[:, 0]] != topology.face_component[every[:, 1]]]
     all_at, all_pairs = around.repeat_interleave(len(every)), every.repeat(len(around), 1)
-    drawn = (bins.bounds[..., 2] >= bins.bounds[..., 0])[(all_at // (HEIGHT * WIDTH))[:, None], all_pairs].all(1)
+    is_drawn = (bins.bounds[..., 2] >= bins.bounds[..., 0]) & (shows_backs | (bins.facing > 0))
+    drawn = is_drawn[(all_at // (HEIGHT * WIDTH))[:, None], all_pairs].all(1)
     lines, expected = (
         intersections(verts, topology.faces, *pairs, HEIGHT, WIDTH)
         for pairs in ((at, pair), (all_at[drawn], all_pairs[drawn]))
@@ -88,6 +94,8 @@ def test_what_is_far_apart_in_depth_is_no_pair() -> None:
     square = torch.tensor([[0.0, 0.0], [8.0, 0.0], [0.0, 8.0]])
     verts = torch.cat([torch.cat([square * z, torch.full((3, 2), z)], 1) for z in (1.0, 2.0)])[None]
     topology = Topology(torch.tensor([[0, 1, 2], [3, 4, 5]]))
-    bins = rasterize(verts, topology.faces, HEIGHT, WIDTH, near=NEAR).bins
-    at, _ = meeting_pairs(verts, topology, bins, torch.tensor([3]), torch.tensor([[0, 1]]), (HEIGHT, WIDTH))
-    assert len(at) == 0
+    raster = rasterize(verts, topology.faces, HEIGHT, WIDTH, near=NEAR)
+    some = meeting_pairs(
+        verts, topology, raster, torch.tensor([3]), torch.tensor([[0, 1]]), torch.tensor([], dtype=torch.int64), True
+    )
+    assert all(len(at) == 0 for at, _ in some)

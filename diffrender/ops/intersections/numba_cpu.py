@@ -10,7 +10,7 @@ from numba import njit
 from torch import Tensor
 
 from diffrender import memory
-from diffrender.ops.intersections.op import LEAST_STEEPNESS, MOST_SEGMENTS, SEGMENT_PX, TOUCHING_PX
+from diffrender.ops.intersections.op import LEAST_STEEPNESS, MOST_SEGMENTS, SEGMENT_PX, SIDE_PX, TOUCHING_PX
 from diffrender.ops.numba_raster import inward_edges, load_corners
 from diffrender.threads import parallel_for
 
@@ -65,7 +65,7 @@ def line_in_pixel(verts, faces, view, pair, cx, cy, lines, corner_depth, values,
     for bound in range(10):
         if bound < 4:
             at, rate = (foot_x, along_x) if bound % 2 == 0 else (foot_y, along_y)
-            offset = 0.5 - at if bound < 2 else 0.5 + at
+            offset = 0.5 - SIDE_PX - at if bound < 2 else 0.5 + SIDE_PX + at
             rate = -rate if bound < 2 else rate
         else:
             k, i = (bound - 4) // 3, (bound - 4) % 3

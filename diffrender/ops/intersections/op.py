@@ -20,6 +20,9 @@ LEAST_STEEPNESS = 1e-6
 # A line this close to an edge of either face, all along, in pixels: the faces touch there and do not pass through one
 # another, as a box does that stands on a floor.
 TOUCHING_PX = 1e-3
+# How far the sides of pixels are moved left and up here, so that a line along a side is in one pixel in spite of
+# rounding: in the one right of it or below.
+SIDE_PX = 1e-9
 
 
 class Intersections(NamedTuple):

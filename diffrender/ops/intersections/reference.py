@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffrender.ops.intersections.op import LEAST_STEEPNESS, MOST_SEGMENTS, SEGMENT_PX, TOUCHING_PX
+from diffrender.ops.intersections.op import LEAST_STEEPNESS, MOST_SEGMENTS, SEGMENT_PX, SIDE_PX, TOUCHING_PX
 from diffrender.ops.reference_raster import edge_functions, share_of_nearness
 
 
@@ -30,7 +30,8 @@ def forward(
     foot = -(nearness[:, 0] - nearness[:, 1])[:, None] * across / steepness[:, None] ** 2  # from the pixel's centre
     along = torch.stack([-across[:, 1], across[:, 0]], 1) / steepness[:, None]
     # The line foot + t along, inside the pixel and both faces: each bound says start + t rate >= 0.
-    start = torch.cat([0.5 - foot, 0.5 + foot, (values + (lines[..., :2] * foot[:, None, None]).sum(-1)).flatten(1)], 1)
+    sides = [0.5 - SIDE_PX - foot, 0.5 + SIDE_PX + foot]
+    start = torch.cat([*sides, (values + (lines[..., :2] * foot[:, None, None]).sum(-1)).flatten(1)], 1)
     rate = torch.cat([-along, along, (lines[..., :2] * along[:, None, None]).sum(-1).flatten(1)], 1)
     bound = -start / rate
     low = bound.where(rate > 0, -torch.inf).amax(1)

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from diffrender.ops.intersections.op import LEAST_STEEPNESS, MOST_SEGMENTS, SEGMENT_PX, TOUCHING_PX
+from diffrender.ops.intersections.op import LEAST_STEEPNESS, MOST_SEGMENTS, SEGMENT_PX, SIDE_PX, TOUCHING_PX
 from diffrender.ops.triton_launch import launch
 from diffrender.ops.triton_raster import EXACT, inward_edges, load_corners
 
@@ -101,7 +101,7 @@ def write_side(face_out, bary_out, normal_out, rise_out, out, face, bary, depth,
 def find_segments(
     verts, faces, pixels, pairs, count, ends, pixel_out, face_out, bary_out, place_out, depth_out, normal_out, rise_out,
     n_pairs, n_verts, height, width, STEP: tl.constexpr, MOST: tl.constexpr, LEAST: tl.constexpr,
-    TOUCHING: tl.constexpr, FILL: tl.constexpr, BLOCK: tl.constexpr,
+    TOUCHING: tl.constexpr, SIDE: tl.constexpr, FILL: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Count the segments of each pair, or write them: those of pair q end before ends[q]. See numba_cpu."""
     q = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
@@ -128,8 +128,8 @@ def find_segments(
         along = -gy / steepness, gx / steepness
         low, high = tl.full(gx.shape, float("-inf"), tl.float64), tl.full(gx.shape, float("inf"), tl.float64)
         for axis in tl.static_range(2):
-            low, high = cut(low, high, 0.5 - foot[axis], -along[axis])
-            low, high = cut(low, high, 0.5 + foot[axis], along[axis])
+            low, high = cut(low, high, 0.5 - SIDE - foot[axis], -along[axis])
+            low, high = cut(low, high, 0.5 + SIDE + foot[axis], along[axis])
         low, high = cut_to_face(low, high, edges_0, center, foot, along)
         low, high = cut_to_face(low, high, edges_1, center, foot, along)
         found = here & (steepness > LEAST * tl.abs(size)) & (steepness < float("inf"))
@@ -179,7 +179,7 @@ def forward(
         launch(
             find_segments, triton.cdiv(n_pairs, BLOCK), verts, faces, pixel, pair, count, ends, *outputs,
             n_pairs, verts.shape[1], height, width, STEP=SEGMENT_PX, MOST=MOST_SEGMENTS, LEAST=LEAST_STEEPNESS,
-            TOUCHING=TOUCHING_PX, FILL=fill, BLOCK=BLOCK, **EXACT,
+            TOUCHING=TOUCHING_PX, SIDE=SIDE_PX, FILL=fill, BLOCK=BLOCK, **EXACT,
         )  # fmt: skip
 
     find(*[count] * 8, fill=False)

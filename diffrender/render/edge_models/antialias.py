@@ -13,12 +13,12 @@ from diffrender.errors import ShapeError
 from diffrender.geometry.topology import Topology
 from diffrender.list_sizes import SizesError, has_sizes, hold
 from diffrender.ops.antialias import VisibleSegments
-from diffrender.ops.intersections import intersections
+from diffrender.ops.intersections import Intersections, intersections
 from diffrender.ops.query_visibility import query_visibility
 from diffrender.ops.rasterize import Raster
 from diffrender.ops.supersample_silhouettes import AntialiasPlan, OutsidePoints, supersample_silhouettes
 from diffrender.render.edge_model import EdgeModel, Shaded, Visible, resolve
-from diffrender.render.edge_models.contacts import resolve_contacts
+from diffrender.render.edge_models.contacts import resolve_contacts, shows_backs
 from diffrender.render.edge_models.meeting_pairs import meeting_pairs
 
 # Relative depth difference below which faces count as equally deep where they meet.
@@ -69,19 +69,21 @@ class Antialias(EdgeModel):
         has_parts = topology.n_components > 1
         if has_parts and has_sizes():
             raise SizesError("where parts of a scene may pass through one another, lists have no lasting sizes")
+        meets = where_parts_meet(raster.face_id[..., 0], topology) if has_parts else None
         plan = supersample_silhouettes(
             verts_hom,
             topology,
             raster,
             hold(_offsets(self.samples, verts_hom.dtype, verts_hom.device)),
             near=near,
-            extra_pixels=where_parts_meet(raster.face_id[..., 0], topology) if has_parts else None,
+            extra_pixels=meets,
             jumps=jumps,
             backend=backend,
         )
         segments, outside = resolve_contacts(verts_hom, topology, raster, plan, near, backend)
-        if has_parts:
-            crossing, across = self._crossings(verts_hom, topology, raster, plan, near, backend)
+        if meets is not None:
+            borders = torch.nonzero(meets.reshape(-1))[:, 0]
+            crossing, across = self._crossings(verts_hom, topology, raster, plan, borders, near, backend)
             across = across._replace(segment=across.segment + len(segments.pixel))
             segments = VisibleSegments(*(torch.cat(pair) for pair in zip(segments, crossing, strict=True)))
             outside = OutsidePoints(*(torch.cat(pair) for pair in zip(outside, across, strict=True)))
@@ -93,20 +95,25 @@ class Antialias(EdgeModel):
         topology: Topology,
         raster: Raster,
         plan: AntialiasPlan,
+        borders: Tensor,
         near: float,
         backend: str | None,
     ) -> tuple[VisibleSegments, OutsidePoints]:
         """Return the lines where parts intersect, as silhouette segments of each face against the other."""
         height, width = raster.face_id.shape[1:3]
-        size = (height, width)
-        pixel, pair = meeting_pairs(verts_hom, topology, raster.bins, plan.pixel, plan.sample_face_id, size)
-        found = intersections(verts_hom, topology.faces, pixel, pair, height, width, backend=backend)
+        backs = shows_backs(verts_hom, topology, near)
+        pairs = meeting_pairs(verts_hom, topology, raster, plan.pixel, plan.sample_face_id, borders, backs)
+        parts = [
+            intersections(verts_hom, topology.faces, pixel, pair, height, width, backend=backend)
+            for pixel, pair in pairs
+        ]
+        found = Intersections(*(torch.cat(each) for each in zip(*parts, strict=True)))
         seen_face, seen_depth = query_visibility(
             verts_hom, topology.faces, found.pixel // (height * width), found.xy_px, height, width,
             bins=raster.bins, near=near, backend=backend,
         )  # fmt: skip
         is_seen = (seen_face[:, None] == found.face).any(1) | (seen_depth >= found.depth * (1 - SAME_DEPTH))
-        seen = torch.nonzero(is_seen)[:, 0]
+        seen = torch.nonzero(is_seen & (found.depth >= near))[:, 0]
         face = found.face[seen]
         segments = VisibleSegments(
             found.pixel[seen].repeat_interleave(2),

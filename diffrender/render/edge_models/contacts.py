@@ -46,9 +46,8 @@ def resolve_contacts(
     unsure = (
         plan.touches | topology.is_border[plan.edge] if topology.n_components == 1 else torch.ones_like(plan.touches)
     )
-    # The map to pixels and depth keeps what is left and right.
-    shows_backs = is_cut_open(verts_hom, near) or not topology.is_outward(verts_hom[0], (0, 1, 3))
-    index = torch.arange(len(unsure), device=unsure.device) if shows_backs else torch.nonzero(unsure)[:, 0]
+    backs = shows_backs(verts_hom, topology, near)
+    index = torch.arange(len(unsure), device=unsure.device) if backs else torch.nonzero(unsure)[:, 0]
     if len(index) == 0:
         return segments, outside
 
@@ -64,7 +63,7 @@ def resolve_contacts(
     ends = topology.edges[plan.edge[index]]
     is_end = corners[:, :, None] == ends[:, None]
     has_edge = is_end.any(1).all(1) & (face_inside >= 0)
-    if shows_backs:
+    if backs:
         segments = with_faces_within(topology, segments, index, face_inside, ends, is_end, has_edge)
     face_outside = torch.full_like(segments.face, -1)
     face_outside[outside.segment] = outside.face_id
@@ -212,6 +211,12 @@ def functions_of(verts_hom: Tensor, faces: Tensor, view: Tensor, face: Tensor) -
     own = torch.arange(3 * len(face), device=face.device).reshape(-1, 3)
     lines, det = edge_functions(corners, own)
     return EdgeFunctions(lines[0], det[0])
+
+
+def shows_backs(verts_hom: Tensor, topology: Topology, near: float) -> bool:
+    """Return whether faces that are turned away can be seen in any view of vertices [N, V, 4]."""
+    # The map to pixels and depth keeps what is left and right.
+    return is_cut_open(verts_hom, near) or not topology.is_outward(verts_hom[0], (0, 1, 3))
 
 
 def is_cut_open(verts_hom: Tensor, near: float) -> bool:

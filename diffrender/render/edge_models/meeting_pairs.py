@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from diffrender.geometry.topology import Topology
-from diffrender.ops.rasterize import FaceBins
+from diffrender.ops.rasterize import Raster
 from diffrender.render.edge_models.contacts import functions_of
 
-# Pairs, and faces of views, that are looked at together; bounds the memory.
+# Pairs that are looked at together, and faces of views; of pairs there may be many times as many as of faces.
 CHUNK = 4_000_000
 # By what share of itself the nearness of a face is uncertain.
 ROUNDING = 1e-9
 
 
 def meeting_pairs(
-    verts_hom: Tensor, topology: Topology, bins: FaceBins, pixel: Tensor, sample_face_id: Tensor, size: tuple[int, int]
-) -> tuple[Tensor, Tensor]:
-    """Return pixels [Q], ascending, and pairs of faces [Q, 2] of different parts that may intersect there.
+    verts_hom: Tensor,
+    topology: Topology,
+    raster: Raster,
+    pixel: Tensor,
+    sample_face_id: Tensor,
+    borders: Tensor,
+    shows_backs: bool,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield pixels [Q], ascending, and pairs of faces [Q, 2] of different parts that may intersect there, some at once.
 
     Pixels are those whose samples sample_face_id [R, S] see several parts, of `pixel` [R], and the eight around each: a
-    line may pass through the corner of a pixel between its samples. Pairs are all that span the pixel at the same
+    line may pass through the corner of a pixel between its samples; and `borders` [B], at whose sides other parts may
+    begin. Pairs are all that span the pixel at the same
     nearness (ops.intersections), whether samples see them or not: many faces are smaller than the samples' distance.
+    shows_backs: whether faces that are turned away can be seen, and so count.
     """
+    size = (raster.face_id.shape[1], raster.face_id.shape[2])
     part = topology.face_component[sample_face_id.clamp_min(0)]
     is_seen = sample_face_id >= 0
     lowest, highest = part.where(is_seen, topology.n_components).amin(1), part.where(is_seen, -1).amax(1)
-    around = pixels_around(pixel[lowest < highest], size)
-    view, face, at = faces_in_pixels(bins.bounds, around, size)
+    around = torch.unique(torch.cat([pixels_around(pixel[lowest < highest], size), borders]))
+    is_some = raster.bins.facing >= (-1 if shows_backs else 1)
+    view, face, at = faces_in_pixels(raster.bins.bounds, is_some, around, size)
     index, at, low, high = spans_in_pixels(verts_hom, topology.faces, view, face, at, around, size)
     face = face[index]
 
@@ -43,7 +55,9 @@ def meeting_pairs(
     count = torch.searchsorted(key, at * (len(rank) + 1) + beyond) - place - 1
     ends = count.cumsum(0)
     own = topology.face_component[face]
-    found, start = [at.new_empty(0, 2)], 0
+    if len(count) == 0:
+        yield around[:0], face.new_empty(0, 2)
+    start = 0
     while start < len(count):
         done = ends[start] - count[start]
         stop = max(start + 1, int(torch.searchsorted(ends, done + CHUNK, right=True)))
@@ -51,10 +65,9 @@ def meeting_pairs(
         first = place[some].repeat_interleave(count[some])
         offset = (ends - count)[some].repeat_interleave(count[some]) - done
         second = first + 1 + torch.arange(len(first), device=at.device) - offset
-        found.append(torch.stack([first, second], 1)[own[first] != own[second]])
+        pair = torch.stack([first, second], 1)[own[first] != own[second]]
+        yield around[at[pair[:, 0]]], face[pair].sort(1).values
         start = stop
-    pair = torch.cat(found)
-    return around[at[pair[:, 0]]], face[pair].sort(1).values
 
 
 def pixels_around(pixel: Tensor, size: tuple[int, int]) -> Tensor:
@@ -67,8 +80,10 @@ def pixels_around(pixel: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.unique((pixel[:, None, None] + step[:, None] * width + step)[inside])
 
 
-def faces_in_pixels(bounds: Tensor, pixel: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (view, face, index) of each of the ascending pixels in the bounds [N, F, 4] of each face."""
+def faces_in_pixels(
+    bounds: Tensor, is_some: Tensor, pixel: Tensor, size: tuple[int, int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (view, face, index) of each of the ascending pixels in the bounds [N, F, 4] of each face of `is_some`."""
     height, width = size
     n_views, n_faces = bounds.shape[:2]
     # How many of the pixels are above and left of a corner: four of them tell how many are in bounds.
@@ -76,7 +91,10 @@ def faces_in_pixels(bounds: Tensor, pixel: Tensor, size: tuple[int, int]) -> tup
     sums[pixel // (height * width), pixel // width % height + 1, pixel % width + 1] = 1
     sums = sums.cumsum(1, dtype=torch.int32).cumsum(2, dtype=torch.int32)
     some = max(1, CHUNK // max(1, n_faces))
-    parts = [_with_any(sums[k : k + some], bounds[k : k + some]) + k * n_faces for k in range(0, n_views, some)]
+    parts = [
+        _with_any(sums[k : k + some], bounds[k : k + some], is_some[k : k + some]) + k * n_faces
+        for k in range(0, n_views, some)
+    ]
     item = torch.cat(parts) if parts else pixel.new_empty(0)
     left, top, right, bottom = (bounds.reshape(-1, 4)[item].long() + bounds.new_tensor([0, 0, 1, 1])).unbind(1)
     # Row by row, since of the pixels in the bounds of a large face few are among these.
@@ -92,14 +110,14 @@ def faces_in_pixels(bounds: Tensor, pixel: Tensor, size: tuple[int, int]) -> tup
     return item // n_faces, item % n_faces, at
 
 
-def _with_any(sums: Tensor, bounds: Tensor) -> Tensor:
-    """Return which of the flattened bounds [N, F, 4] hold any of what sums [N, H + 1, W + 1] counts."""
+def _with_any(sums: Tensor, bounds: Tensor, is_some: Tensor) -> Tensor:
+    """Return which of the flattened bounds [N, F, 4], if is_some, hold any of what sums [N, H + 1, W + 1] counts."""
     width = sums.shape[2]
     left, top, right, bottom = (bounds.long() + bounds.new_tensor([0, 0, 1, 1])).unbind(2)
     of_view = torch.arange(len(sums), device=sums.device)[:, None] * sums[0].numel()
     low, high, flat = of_view + top * width, of_view + bottom * width, sums.reshape(-1)
     count = flat[high + right] - flat[high + left] - flat[low + right] + flat[low + left]
-    return torch.nonzero(count.reshape(-1) > 0)[:, 0]
+    return torch.nonzero(((count > 0) & is_some).reshape(-1))[:, 0]
 
 
 def spans_in_pixels(
