@@ -6,9 +6,11 @@ at `torch.no_grad`. Inside torch.func.jvp, grad and their kin a tensor is also w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeVar
 
 import torch
@@ -29,6 +31,34 @@ def has_derivative(tensor: Tensor) -> bool:
             return False
         tensor = _unwrap(tensor)
     return True
+
+
+def tensors_within(holder: Any) -> Iterator[Tensor]:
+    """Yield the tensors in nested lists, tuples, sets and mappings, and in what objects and modules of PyTorch hold.
+
+    Functions hold what they are bound to, but not what they close over or find in their module.
+    """
+    seen: set[int] = set()
+    waiting = [holder]
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen or isinstance(each, type | ModuleType | str | bytes | int | float | complex | None):
+            continue
+        seen.add(id(each))
+        if isinstance(each, Tensor):
+            yield each
+        elif isinstance(each, Mapping):
+            waiting += each.values()
+        elif isinstance(each, list | tuple | Set | deque):
+            waiting += each
+        elif isinstance(each, MethodType):
+            waiting.append(each.__self__)
+        elif isinstance(each, partial):
+            waiting += [each.args, each.keywords]
+        elif not isinstance(each, FunctionType | BuiltinFunctionType):
+            of_slots = [vars(base).get("__slots__", ()) for base in type(each).__mro__]
+            names = [name for slots in of_slots for name in ([slots] if isinstance(slots, str) else slots)]
+            waiting += [getattr(each, name, None) for name in [*names, "__dict__"]]
 
 
 def constant(tensor: Tensor) -> Tensor:

@@ -86,10 +86,7 @@ def fit_program(
     times = None if views.cameras.time is None else views.cameras.time.unique()
     program = Program(function, times, anneal=anneal)
     program.check_names(list(starts))
-    with torch.no_grad():
-        first = with_parameters(_first_scene(views.cameras) if scene is None else scene, starts)
-        program.check_repeats(first)
-        start = program(first)
+    start = program.start(with_parameters(_first_scene(views.cameras) if scene is None else scene, starts))
     if not start.objects:
         raise ShapeError("fit_program: give the `scene` whose values the function returns, or return a whole Scene")
     methods = {f"{ROOT}.{name}": each.parametrization() for name, each in starts.items()}

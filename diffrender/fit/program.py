@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import os
+import sysconfig
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,7 +14,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from diffrender.derivatives import has_derivative
+from diffrender.derivatives import has_derivative, tensors_within
 from diffrender.errors import ConfigError, ProgramError, ShapeError
 from diffrender.fit.parametrization import Parametrization
 from diffrender.fit.parametrizations.bounded import Bounded
@@ -34,9 +35,11 @@ _MEANINGS = {
     " none), which levenberg_marquardt needs; take another solver, or `optimize.method: adam`",
     "randomness error mode": "it draws random numbers; draw them once, where the file is imported",
 }
-SAME = 1e-6
+# What two calls may differ by, of values and of 1: sums in another order, in float32.
+SAME = 1e-4
 # Folders of what others wrote, as in an environment beside the program.
 OTHERS = {"site-packages", "dist-packages", "diffrender"}
+PYTHON = Path(sysconfig.get_paths()["stdlib"]).resolve()
 # Parts of an object's pose that a program may set in place of the whole: shapes of one time.
 PLACEMENT = {"position": (3,), "rotation": (3,)}
 POSE_FIELD = "pose"
@@ -78,7 +81,10 @@ class Program:
 
     Calling it returns a scene. Raises ConfigError if the function needs times and there are none; ProgramError, with
     file, line and parameters, if the function fails or what it returns has no place in the scene, is not finite, or
-    has lost the derivative of the parameters. The function may change its arguments in place: they are copies.
+    has lost the derivative of all parameters. The function may change its arguments in place: they are copies.
+
+    paths: the canonical paths of the values that it set in its last call; none if it made a whole scene.
+    placed: the objects whose position it set then.
     """
 
     def __init__(
@@ -90,6 +96,8 @@ class Program:
     ) -> None:
         self._function, self._times, self._origin = function, times, tuple(origin)
         self._anneal = dict(anneal or {})
+        self.paths: Set[str] = frozenset()
+        self.placed: Set[str] = frozenset()
         self._signature = inspect.signature(function)
         self.takes_time = TIME in self._signature.parameters
         if self.takes_time and times is None:
@@ -137,12 +145,14 @@ class Program:
         called = self._called(scene, step)
         found = self._run(called.program)
         if isinstance(found, Scene):
-            self._check_derivative(called, scene_values(found).values())
+            self._check_derivative(called, tensors_within(found))
+            self.paths = self.placed = frozenset()
             return replace(found, program=scene.program)
         if not isinstance(found, Mapping):
             raise self._error(called, f"must return values by path or a Scene, got {type(found).__name__}")
         placed = self._placed(called, found)
         self._check_derivative(called, [value for value, _ in placed.values()])
+        self.paths = placed.keys()
         still = {path: value for path, (value, moves) in placed.items() if not moves}
         moving = {path: value for path, (value, moves) in placed.items() if moves}
         first = {path: value[0] for path, value in moving.items()}
@@ -155,27 +165,23 @@ class Program:
         assert self._times is not None
         return replace(now, motion=Motion(self._times.to(scene.background.device), moving))
 
-    def paths(self, scene: Scene) -> set[str]:
-        """Return the canonical paths of the values of `scene` that the program sets; none if it makes whole scenes."""
-        called = self._called(scene, None)
-        found = self._run(called.program)
-        return set(self._placed(called, found)) if isinstance(found, Mapping) else set()
-
     @torch.no_grad()
-    def check_repeats(self, scene: Scene) -> None:
-        """Raise ProgramError if the function returns another thing when it is called again."""
+    def start(self, scene: Scene) -> Scene:
+        """Return `scene` as it follows; raise ProgramError if the function returns another thing when called again."""
         first, again = (self(scene) for _ in range(2))
         values, others = (
             {**scene_values(each), **(each.motion.values if each.motion else {})} for each in (first, again)
         )
         for path, value in values.items():
             other = others.get(path)
-            if other is None or other.shape != value.shape or not torch.allclose(value, other, rtol=SAME, atol=SAME):
+            is_there = other is not None and other.shape == value.shape
+            if not is_there or not torch.allclose(value, other, rtol=SAME, atol=SAME, equal_nan=True):
                 raise self._error(
                     scene,
                     f"returned another {path} when it was called again; draw random numbers once, where the file is"
                     " imported, and keep nothing from one call to the next",
                 )
+        return first
 
     def _check_derivative(self, scene: Scene, values: Iterable[Tensor]) -> None:
         """Raise ProgramError if a derivative is asked for, and nothing that the function returned has one."""
@@ -211,6 +217,7 @@ class Program:
         """Return the values by canonical path, each with whether it has a row per time."""
         now = {path: value for path, value in scene_values(scene).items() if not path.startswith(f"{ROOT}.")}
         placed: dict[str, tuple[Tensor, bool]] = {}
+        at: set[str] = set()
         poses: dict[str, dict[str, tuple[Tensor, bool]]] = {}
         for path, value in found.items():
             full, part = self._resolve(scene, str(path))
@@ -224,14 +231,17 @@ class Program:
                 field = ParameterPath.parse(full).field
                 if field == POSE_FIELD:
                     self._check_rigid(scene, str(path), tensor)
+                    at.add(full)
                 placed[full] = self._in_scene(scene, full, field, tensor), moves
         for full, parts in poses.items():
             if full in placed:
                 raise self._error(scene, f"returned {full} and its {' and '.join(parts)}; keep one of them")
             rotation, turns = parts.get("rotation", (None, False))
+            at |= {full} if "position" in parts else set()
             position, shifts = parts.get("position", (now[full][:3, 3], False))
             matrix = now[full][:3, :3] if rotation is None else axis_angle_to_matrix(rotation)
             placed[full] = make_rigid(matrix, position), turns or shifts
+        self.placed = {ParameterPath.parse(full).name for full in at}
         return placed
 
     def _resolve(self, scene: Scene, path: str) -> tuple[str, str]:
@@ -310,7 +320,12 @@ def innermost(file: Path, frames: Iterable[traceback.FrameSummary]) -> tuple[str
         frame
         for frame in frames
         if (path := Path(frame.filename).resolve()) == file.resolve()
-        or (path.is_relative_to(folder) and not OTHERS & set(path.relative_to(folder).parts))
+        or (
+            path.is_relative_to(folder)
+            and not OTHERS & set(path.relative_to(folder).parts)
+            and not path.is_relative_to(PYTHON)
+            and not frame.filename.startswith("<")  # <string>, <frozen os>
+        )
     ]
     return (_short(own[-1].filename), own[-1].lineno or 0) if own else None
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
+from types import MethodType
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from diffrender.derivatives import has_derivative
+from diffrender.derivatives import has_derivative, tensors_within
 from diffrender.errors import ConfigError, ProgramError, ShapeError
 
 Rule: TypeAlias = Callable[..., Any]
@@ -85,21 +85,24 @@ class _Rules:
     def refuse_nests(self, arguments: Sequence[Any]) -> None:
         """Raise ShapeError if a tensor that needs a derivative is within an argument: autograd would not see it.
 
-        Or among what the function closes over.
+        Or in what the function is bound to or closes over; of other objects there it may use any part.
         """
+        is_bound = isinstance(self.function, MethodType)
+        outer = [self.function.__self__] if is_bound else []
         cells = [cell.cell_contents for cell in getattr(self.function, "__closure__", None) or () if _is_filled(cell)]
-        closed_over = tuple(each for each in cells if isinstance(each, Tensor))
-        named = [(f"argument {number}", each) for number, each in enumerate(arguments, 1)]
-        for what, holder in [*named, ("the closure", closed_over)]:
-            if isinstance(holder, Tensor):
+        outer += [each for each in cells if isinstance(each, Tensor | torch.nn.Module | list | tuple | Mapping)]
+        named = [(f"argument {number} of {self.name} is", each) for number, each in enumerate(arguments, 1)]
+        closed_over = f"{self.name} is bound to" if is_bound else f"{self.name} closes over"
+        for what, holder in [*named, *((closed_over, each) for each in outer)]:
+            if isinstance(holder, Tensor) and what != closed_over:
                 continue
             # Of rows under torch.vmap its own rule tells.
-            within = [each for each in _tensors_within(holder) if not torch._C._functorch.is_batchedtensor(each)]
+            within = [each for each in tensors_within(holder) if not torch._C._functorch.is_batchedtensor(each)]
             # Tangents are there without gradients as well.
             if any(has_derivative(each if torch.is_grad_enabled() else each.detach()) for each in within):
-                kind = "" if holder is closed_over else f"is a {type(holder).__name__} that "
+                kind = "" if isinstance(holder, Tensor) else f" a {type(holder).__name__} that holds"
                 raise ShapeError(
-                    f"custom_gradient: {what} of {self.name} {kind}holds a tensor whose derivative is needed, and would"
+                    f"custom_gradient: {what}{kind} a tensor whose derivative is needed, and would"
                     " get none; give each tensor as an argument of its own, or say that it needs none: `.detach()` of a"
                     " tensor, `.requires_grad_(False)` of a module"
                 )
@@ -257,20 +260,6 @@ class _Custom(torch.autograd.Function):
         kept = [other if saved is None else saved for saved, other in zip(ctx.saved_tensors, ctx.others, strict=True)]
         value = tuple(kept[ctx.n_arguments :])
         return (value if ctx.is_tuple else value[0]), kept[: ctx.n_arguments]
-
-
-def _tensors_within(holder: Any, depth: int = 4) -> Iterator[Tensor]:
-    """Yield the tensors within lists, dicts, modules and objects' attributes."""
-    for leaf in tree_leaves(holder):
-        if isinstance(leaf, Tensor):
-            yield leaf
-        elif isinstance(leaf, torch.nn.Module):
-            yield from leaf.parameters()
-        elif depth and not isinstance(leaf, type | ModuleType | str | int | float | None):
-            inner = [*getattr(leaf, "__dict__", {}).values()]
-            inner += [getattr(leaf, name, None) for name in getattr(type(leaf), "__slots__", ())]
-            for each in inner:
-                yield from _tensors_within(each, depth - 1)
 
 
 def _is_filled(cell: Any) -> bool:

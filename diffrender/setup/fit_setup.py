@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 
 from diffrender.config.options.meshes import SphereMesh
-from diffrender.config.options.objects import PoseOptions
 from diffrender.config.scene_dependent_defaults import end_of_coarse_steps
 from diffrender.config.schema import FitConfig, OptimizeOptions
 from diffrender.errors import BackendError, ConfigError, DataError
@@ -24,12 +23,11 @@ from diffrender.fit.objective import Objective
 from diffrender.fit.optimizer.fit_optimizer import FitOptimizer
 from diffrender.fit.optimizer.levenberg_marquardt import LevenbergMarquardt
 from diffrender.fit.parametrizations.camera_poses import CameraPoses
-from diffrender.fit.program import Program, with_parameters
+from diffrender.fit.program import Program
 from diffrender.imaging.tone_mapping import Display
 from diffrender.render.render import RenderOutput, render
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights.per_view_directional import PerViewDirectional
-from diffrender.scene.parameter_paths import ParameterPath
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 from diffrender.setup.aim_cameras import aim_cameras
@@ -56,7 +54,15 @@ from diffrender.setup.parameters import (
     without_rates,
 )
 from diffrender.setup.picture_agreement import PictureAgreement
-from diffrender.setup.programs import LoadedProgram, bind_program, fill_anneal, load_program, times_of, with_hashes
+from diffrender.setup.programs import (
+    LoadedProgram,
+    bind_program,
+    check_apart,
+    follow_program,
+    load_scene_program,
+    times_of,
+    with_hashes,
+)
 from diffrender.setup.region import Region
 from diffrender.setup.remeshing import build_remeshing
 from diffrender.setup.scene import BuiltScene, build_scene, constructor_options
@@ -159,14 +165,13 @@ def build_fit(config: FitConfig) -> FitSetup:
     config = _with_findings(config, targets)
     targets, chosen, built = _build_start(config, targets)
     _check_flashes(built.scene, targets.fit)
-    config, loaded = _load_program(built.parts)
-    scene, program = _follow_program(built.scene, loaded, targets)
-    posed = None if config.from_run else _with_poses(chosen.config, built.names, scene, program)
-    if posed is not None:
-        built = build_scene(posed, targets.place)
-        config = built.parts.model_copy(update={"program": config.program})
-        scene, program = _follow_program(built.scene, loaded, targets)
-    notes, names = built.notes, built.names
+    loaded = load_scene_program(built.parts)
+    heldout = None if targets.heldout is None else targets.heldout.cameras
+    program = None if loaded is None else bind_program(loaded, times_of(targets.fit.cameras, heldout), origin)
+    written = None if config.from_run else chosen.config
+    scene, config, notes, names = follow_program(built, written, targets.place, loaded, program, origin)
+    if loaded is not None:
+        config = config.model_copy(update={"program": loaded.options})
     region = targets.place.region
     scene, fit_views = scene.to(device), targets.fit.to(device)
     fit_views = with_learned_distortion(with_learned_gains(fit_views, config), config)
@@ -240,7 +245,7 @@ def _build_learning(
         for path in parameters
     }
     model = SceneModel(scene, views.cameras, methods, program)
-    _check_apart(model, scene, program)
+    check_apart(program, model.latents)
     # Objects that move on their own are no parts of a surface in the model's scene.
     objective = Objective(tuple(build_terms(config.loss, model.initial_template.scene)))
     objective.check(views)
@@ -260,14 +265,6 @@ def _with_findings(config: FitConfig, targets: Targets) -> FitConfig:
     return config.model_copy(update={"targets": config.targets.model_copy(update=update)})
 
 
-def _load_program(config: FitConfig) -> tuple[FitConfig, LoadedProgram | None]:
-    """Return the program of the scene, and `config` with all that it says of it filled in."""
-    if config.program is None:
-        return config, None
-    loaded = load_program(fill_anneal(config.program, config.optimize.steps))
-    return config.model_copy(update={"program": loaded.options}), loaded
-
-
 def _build_start(config: FitConfig, targets: Targets) -> tuple[Targets, Chosen, BuiltScene[FitConfig]]:
     """Choose what the file leaves out, aim the cameras, and build the scene: by defaults, or from a run's result."""
     misfit = None if targets.pictures is None else targets.pictures.misfit_px
@@ -285,50 +282,6 @@ def _build_start(config: FitConfig, targets: Targets) -> tuple[Targets, Chosen, 
         of_poses["optimize.cameras.pose"] = "; ".join([*of_poses.values(), aimed])
     reasons = {**chosen.reasons, **of_batch, **of_poses, **of_method}
     return targets, chosen._replace(reasons=reasons), built
-
-
-def _follow_program(scene: Scene, loaded: LoadedProgram | None, targets: Targets) -> tuple[Scene, Program | None]:
-    """Return the scene as it follows from its program; a scene from a run keeps the parameters that it has."""
-    if loaded is None:
-        return replace(scene, program={}), None
-    heldout = None if targets.heldout is None else targets.heldout.cameras
-    program = bind_program(loaded, times_of(targets.fit.cameras, heldout), targets.place.origin)
-    with torch.no_grad():
-        start = with_parameters(scene, loaded.parameters())
-        found = {name: scene.program.get(name, value) for name, value in start.program.items()}
-        start = replace(start, program=found)
-        program.check_repeats(start)
-        return program(start), program
-
-
-def _with_poses(
-    config: FitConfig, names: Mapping[str, Sequence[str]], scene: Scene, program: Program | None
-) -> FitConfig | None:
-    """Return `config` with a pose of all objects that the program places, whose meshes are then about their origins.
-
-    None if all have one.
-    """
-    paths = () if program is None else program.paths(scene)
-    placed = {parts.name for parts in map(ParameterPath.parse, paths) if parts.field == "pose"}
-    items = [
-        item.model_copy(update={"pose": PoseOptions()})
-        if item.pose is None and placed & set(names[item.name])
-        else item
-        for item in config.all_objects()
-    ]
-    if all(item.pose is other.pose for item, other in zip(items, config.all_objects(), strict=True)):
-        return None
-    return config.model_copy(update={"pose": items[0].pose} if config.objects is None else {"objects": items})
-
-
-def _check_apart(model: SceneModel, scene: Scene, program: Program | None) -> None:
-    """Raise ConfigError if the program sets a value that is learned by itself."""
-    both = [] if program is None else sorted(program.paths(scene) & set(model.latents))
-    if both:
-        raise ConfigError(
-            f"optimize.{both[0]}: the program sets this value, so it cannot be learned by itself; remove it, or make it"
-            " a parameter of the program"
-        )
 
 
 def _build_with_defaults(config: FitConfig, targets: Targets) -> tuple[Chosen, BuiltScene[FitConfig]]:

@@ -9,17 +9,17 @@ import inspect
 import math
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from diffrender.config.format_mistakes import most_similar
-from diffrender.config.options.objects import SceneParts
+from diffrender.config.options.objects import ObjectOptions, PoseOptions, SceneParts
 from diffrender.config.options.programs import AnnealedNumbers, ProgramOptions, ProgramParameters
 from diffrender.config.scene_dependent_defaults import end_of_coarse_steps
 from diffrender.config.schema import FitConfig
@@ -31,9 +31,12 @@ from diffrender.programs.bridges.imported import install_of
 from diffrender.programs.relaxed.anneal import Anneal
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
-from diffrender.setup.local_origin import ZERO, Origin
+from diffrender.setup.local_origin import ZERO, Origin, shift_positions
 from diffrender.setup.program_files import check_imported, hash_of, make_importable, modules_of
+from diffrender.setup.region import InitRegion
+from diffrender.setup.scene import BuiltScene, build_scene
 
+Parts = TypeVar("Parts", bound=SceneParts)
 # What else a program's file may hold: a function that draws for the report, and ranges of parameters by name.
 REPORT, RANGES = "report", "RANGES"
 
@@ -139,6 +142,11 @@ def load_program(options: ProgramOptions, where: str = "program") -> LoadedProgr
     return LoadedProgram(_with_ranges(options, ranges), module, function)
 
 
+def load_scene_program(config: FitConfig) -> LoadedProgram | None:
+    """Return the program of a scene that is fitted, its options filled in."""
+    return None if config.program is None else load_program(fill_anneal(config.program, config.optimize.steps))
+
+
 def _check_names_of_ranges(options: ProgramOptions, names: Sequence[str], function: Callable[..., Any]) -> None:
     """Raise ConfigError for a range of what is no argument or, if the function takes any, hardly differs from one."""
     arguments = inspect.signature(function).parameters
@@ -219,10 +227,58 @@ def bind_program(loaded: LoadedProgram, times: Tensor | None, origin: Origin = Z
     return program
 
 
-def apply_program(scene: Scene, parts: SceneParts, cameras: Cameras) -> Scene:
-    """Return targets' `scene` of `parts` as it follows from its program at the times of `cameras`, if it has one."""
-    if parts.program is None:
-        return scene
-    loaded = load_program(parts.program, "targets.synthetic.program")
-    with torch.no_grad():
-        return bind_program(loaded, times_of(cameras))(with_parameters(scene, loaded.parameters()))
+def follow_program(
+    built: BuiltScene[Parts],
+    parts: Parts | None,
+    place: InitRegion,
+    loaded: LoadedProgram | None,
+    program: Program | None,
+    origin: Origin,
+) -> BuiltScene[Parts]:
+    """Return a scene as it follows from its program; a scene from a run keeps the parameters that it has.
+
+    parts: the options that it was built from in `place`. It is built again if the program puts objects in a place that
+    have no pose: meshes of objects with a pose are about their origins. None: it is left as it is.
+    origin: the point of the world that is the origin of `parts`.
+    """
+    if loaded is None or program is None:
+        return built._replace(scene=replace(built.scene, program={}))
+    scene = _started(built.scene, loaded, program)
+    posed = None if parts is None else _with_poses(parts, built.names, program.placed, origin)
+    if posed is None:
+        return built._replace(scene=scene)
+    again = build_scene(posed, place)
+    scene, notes = _started(again.scene, loaded, program), list(dict.fromkeys(built.notes + again.notes))
+    return again._replace(scene=scene, notes=notes)
+
+
+def _started(scene: Scene, loaded: LoadedProgram, program: Program) -> Scene:
+    start = with_parameters(scene, loaded.parameters())
+    found = {name: scene.program.get(name, value) for name, value in start.program.items()}
+    return program.start(replace(start, program=found))
+
+
+def _with_poses(parts: Parts, names: Mapping[str, Sequence[str]], placed: Set[str], origin: Origin) -> Parts | None:
+    """Return `parts` with a pose of all objects with parts (`names`) that are placed; None if all have one."""
+
+    def with_pose(item: ObjectOptions) -> ObjectOptions:
+        is_placed = item.pose is None and not placed.isdisjoint(names[item.name])
+        return item.model_copy(update={"pose": PoseOptions()}) if is_placed else item
+
+    x, y, z = origin
+    parts = shift_positions(parts, origin)  # without a pose, it is the mesh that is shifted
+    items = [with_pose(item) for item in parts.all_objects()]
+    if items == list(parts.all_objects()):
+        return None
+    posed = parts.model_copy(update={"pose": items[0].pose} if parts.objects is None else {"objects": items})
+    return shift_positions(posed, (-x, -y, -z))
+
+
+def check_apart(program: Program | None, learned: Collection[str]) -> None:
+    """Raise ConfigError if the program sets a value that is learned by itself."""
+    both = [] if program is None else sorted(program.paths & set(learned))
+    if both:
+        raise ConfigError(
+            f"optimize.{both[0]}: the program sets this value, so it cannot be learned by itself; remove it, or make it"
+            " a parameter of the program"
+        )

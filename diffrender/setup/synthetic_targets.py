@@ -22,7 +22,7 @@ from diffrender.scene.target_views import Views
 from diffrender.setup.exposure import synthetic_gains
 from diffrender.setup.lights import build_light, name_lights
 from diffrender.setup.local_origin import ZERO, Origin, shift_lights, shift_positions
-from diffrender.setup.programs import apply_program
+from diffrender.setup.programs import bind_program, follow_program, load_program, times_of
 from diffrender.setup.region import InitRegion, Region, to_triple
 from diffrender.setup.scene import build_scene
 from diffrender.setup.synthetic_cameras import true_cameras, with_noise
@@ -57,11 +57,16 @@ def render_targets(
     cameras = Cameras.perspective(
         eyes, center, fov_deg=options.fov_deg, height=size, width=size, near=NEAR / 3 * options.radius
     )
-    scene, _, notes, _ = build_scene(moved, InitRegion(Region(center, 1.0), None, None, origin))
+    place = InitRegion(Region(center, 1.0), None, None, origin)
+    built = build_scene(moved, place)
     if options.normalize:
-        scene, origin = _fit_into_unit_sphere(scene), ZERO
+        built, origin = built._replace(scene=_fit_into_unit_sphere(built.scene)), ZERO
     cameras = with_times(cameras, targets.fps)
-    scene = apply_program(scene, options, cameras)
+    if options.program is not None:
+        loaded = load_program(options.program, "targets.synthetic.program")
+        program = bind_program(loaded, times_of(cameras), origin)
+        built = follow_program(built, None if options.normalize else moved, place, loaded, program, origin)
+    scene, notes = built.scene, built.notes
     taken = synthetic_gains(true_cameras(cameras, options.camera_errors, center), options)
     views = synthetic_views(_with_light_samples(scene, options.light_samples), taken, options.samples, aovs)
     notes += _doubt_size(scene, views, options, origin)
@@ -109,12 +114,7 @@ def _fit_into_unit_sphere(scene: Scene) -> Scene:
 
 
 def _far_origin(options: SyntheticOptions) -> Origin:
-    """Return the point that positions are taken relative to; 0 unless the cameras, or files to be normalized, are far.
-
-    Programs see the world as it is.
-    """
-    if options.program is not None:
-        return ZERO
+    """Return the point that positions are relative to; 0 unless the cameras, or files to be normalized, are far."""
     if not options.normalize:
         center, eye = torch.tensor(options.center, dtype=torch.float64), options.eye
         distance = options.radius if eye is None else float((torch.tensor(eye, dtype=torch.float64) - center).norm())

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,6 +20,7 @@ from typer.testing import CliRunner
 from diffrender.app import cli
 from diffrender.app.relight import relight_run
 from diffrender.app.run import RunResult, run_fit
+from diffrender.app.verdict import value_checks
 from diffrender.config.load import load_config
 from diffrender.errors import ConfigError, ProgramError
 from diffrender.readers.captures import read_capture
@@ -76,6 +79,32 @@ def test_parameters_far_from_the_true_ones_are_told(finished: RunResult, tmp_pat
     run = run_ball(write_ball(tmp_path), "optimize.steps=2")
     (told,) = (reason for reason in run.metrics["reasons"] if reason["key"] == "missed_truth")
     assert "speed is 0." in told["text"] and "and was 1.2 in the pictures" in told["text"]
+
+
+@pytest.mark.parametrize(
+    ("start", "true", "found", "is_told"),
+    [
+        (0.8, 1.2, 1.29, False),
+        (0.8, 1.2, 1.31, True),
+        (1.2, 1.2, 1.22, False),
+        (1.2, 1.2, 1.23, True),
+        (0.0, 0.0, 0.01, False),  # nothing says what is much
+        (2.0, 3.0, 3.1 + 2 * math.pi, False),  # the same angle
+        (2.0, 3.0, 3.3 - 4 * math.pi, True),
+    ],
+)
+def test_what_counts_as_far_from_the_true_value(
+    start: float, true: float, found: float, is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = SimpleNamespace(
+        **{name: {"angle": torch.tensor(value)} for name, value in (("start", start), ("true", true), ("found", found))}
+    )
+    monkeypatch.setattr(value_checks, "program_run", lambda *_: run)
+    model = SimpleNamespace(latents={"program.angle": None})
+    course = SimpleNamespace(
+        case=SimpleNamespace(setup=SimpleNamespace(model=model)), result=SimpleNamespace(returned_step=1)
+    )
+    assert (value_checks.find_missed_truth(course) is not None) == is_told
 
 
 def test_a_program_in_the_way_of_the_last_step_is_told(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import traceback
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +15,7 @@ from torch import Tensor
 from diffrender.errors import ConfigError, ProgramError, ShapeError
 from diffrender.fit.fit_program import fit_program
 from diffrender.fit.model import SceneModel
-from diffrender.fit.program import Parameter, Program, with_parameters
+from diffrender.fit.program import Parameter, Program, innermost, with_parameters
 from diffrender.geometry.primitives import icosphere
 from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.programs import relaxed
@@ -132,6 +135,55 @@ def test_a_derivative_that_is_left_behind_is_told() -> None:
     Program(lambda speed: {"objects.ball.scale": speed, "background": [0.1, 0.1, 0.1]})(learned)
 
 
+@pytest.mark.parametrize("what", ["motion", "texture coordinates"])
+def test_the_derivative_of_a_whole_scene_may_be_anywhere_in_it(what: str) -> None:
+    def make(speed: Tensor, time: Tensor) -> Scene:
+        scene = still()
+        if what == "motion":
+            return replace(scene, motion=Motion(time, {"objects.ball.scale": speed.float() * (1 + time.float())}))
+        ball = scene.objects["ball"]
+        mesh = replace(ball.mesh, uvs=ball.mesh.vertices[:, :2] * speed.float(), uv_faces=ball.mesh.faces)
+        return replace(scene, objects={"ball": replace(ball, mesh=mesh)})
+
+    speed = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
+    scene = Program(make, TIMES)(Scene({}, program={"speed": speed}))
+    values = list(scene.motion.values.values()) if scene.motion else [scene.objects["ball"].mesh.uvs]
+    values[0].sum().backward()
+    assert speed.grad is not None
+    with pytest.raises(ProgramError, match="nothing that has a derivative"):
+        Program(lambda speed: still(), TIMES)(Scene({}, program={"speed": speed}))
+
+
+def test_the_objects_that_are_put_in_a_place_are_known() -> None:
+    def make(speed: Tensor) -> dict[str, Tensor]:
+        return {"objects.ball.position": speed * torch.ones(3), "objects.other.rotation": speed * torch.ones(3)}
+
+    program = Program(make)
+    program.start(still(speed=1.0))
+    assert program.paths == {"objects.ball.pose", "objects.other.pose"} and program.placed == {"ball"}
+    whole = Program(lambda speed: {"objects.other.pose": torch.eye(4) + 0 * speed})
+    whole.start(still(speed=1.0))
+    assert whole.placed == {"other"}
+
+
+@pytest.mark.parametrize(("file", "found"), [
+    ("/tools/helper.py", "/tools/helper.py"),
+    ("/tools/lib/site-packages/torch/nn.py", None),
+    (json.__file__, None),
+    ("<frozen os>", None),
+    ("<string>", None),
+])  # fmt: skip
+def test_the_line_of_an_error_is_in_the_program_or_a_module_beside_it(file: str, found: str | None) -> None:
+    places = ((3, "/tools/p.py"), (7, file))
+    frames = [traceback.FrameSummary(each, line, "f", lookup_line=False) for line, each in places]
+    for folder in ("/tools", "/"):  # the latter holds all
+        program = Path(folder) / "p.py"
+        expected = (str(found), 7) if found else ("/tools/p.py", 3)
+        assert innermost(program, frames) == expected
+    typed = [traceback.FrameSummary("<stdin>", 5, "f", lookup_line=False)]
+    assert innermost(Path("<stdin>"), typed) == ("<stdin>", 5)
+
+
 def test_a_program_that_changes_its_arguments_changes_copies() -> None:
     def shifts(speed: Tensor, time: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
@@ -160,8 +212,8 @@ def test_a_program_that_returns_another_thing_when_called_again_is_refused(kind:
         return {"objects.ball.position": torch.stack([0 * time, speed * time * len(calls), 0 * time], 1)}
 
     with pytest.raises(ProgramError, match=r"returned another objects\.ball\.\w+ when it was called again"):
-        Program(f, TIMES).check_repeats(still(speed=1.0))
-    Program(throw, TIMES).check_repeats(still(speed=1.0))
+        Program(f, TIMES).start(still(speed=1.0))
+    Program(throw, TIMES).start(still(speed=1.0))
 
 
 def exits(speed: Tensor) -> dict[str, Tensor]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -251,11 +253,25 @@ class Slotted:
         self.inner = inner
 
 
-@pytest.mark.parametrize("kind", [Holder, Slotted, lambda x: Holder(Holder([x]))])
+class Derived(Slotted):
+    __slots__ = ("more",)
+
+
+@pytest.mark.parametrize("kind", [
+    Holder,
+    Slotted,
+    lambda x: Holder(Holder([x])),
+    lambda x: Holder(Holder(Holder(Holder(Holder(Holder(x)))))),
+    Derived,  # the slot is of its base
+    lambda x: Holder(MappingProxyType({"a": x})),
+    lambda x: Holder({x}),
+    lambda x: Holder(partial(print, x)),
+    lambda x: Holder(Holder(x).__eq__),
+])  # fmt: skip
 def test_tensors_within_objects_are_refused_if_their_derivative_is_needed(kind) -> None:
     first = custom_gradient(lambda x, holder: x * 1, vjp=lambda g, v, x, holder: (g, None))
     x, other = draw(0, 3), draw(1, 3)
-    with pytest.raises(ShapeError, match=r"argument 2 of <lambda> is a (Holder|Slotted) that holds a tensor"):
+    with pytest.raises(ShapeError, match=r"argument 2 of <lambda> is a (Holder|Slotted|Derived) that holds a tensor"):
         first(x, kind(other.clone().requires_grad_()))
     torch.testing.assert_close(first(x, kind(other)), x)
     looped = Holder(None)
@@ -268,9 +284,30 @@ def test_tensors_that_a_function_closes_over_are_refused_if_their_derivative_is_
         return custom_gradient(lambda x: x * weight, vjp=lambda g, v, x: g * weight)
 
     x, weight = draw(0, 3), draw(1, 3)
-    with pytest.raises(ShapeError, match="the closure of <lambda> holds a tensor"):
+    with pytest.raises(ShapeError, match="<lambda> closes over a tensor whose"):
         torch.func.grad(lambda w: made(w)(x).sum())(weight)
     torch.testing.assert_close(made(weight)(x), x * weight)
+
+
+def test_modules_that_a_function_closes_over_or_is_bound_to_are_refused_if_their_derivative_is_needed() -> None:
+    class Scaled(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.factor = torch.tensor(2.0, dtype=torch.float64)  # neither a parameter nor a buffer
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * self.factor
+
+    x, module = draw(0, 3), Scaled()
+    bound = custom_gradient(module.forward, vjp=lambda g, v, x: g * module.factor)
+    closing = custom_gradient(lambda x: module(x), vjp=lambda g, v, x: g * module.factor)
+    for call in (bound, closing):
+        torch.testing.assert_close(call(x), 2 * x)
+    module.factor.requires_grad_()
+    with pytest.raises(ShapeError, match="forward is bound to a Scaled that holds a tensor"):
+        bound(x)
+    with pytest.raises(ShapeError, match="<lambda> closes over a Scaled that holds a tensor"):
+        closing(x)
 
 
 def test_tensors_within_arguments_are_refused_if_their_derivative_is_needed() -> None:

@@ -176,6 +176,27 @@ def test_the_mesh_of_an_object_that_a_program_places_is_about_its_origin(tmp_pat
     assert setup.config.objects is not None and setup.config.objects[0].pose is not None
 
 
+def test_a_mesh_that_a_program_places_far_from_the_origin_is_about_its_own(tmp_path: Path) -> None:
+    far = 1.0e6
+    scene = write_ball(tmp_path, PROGRAM.replace("side * time", f"{far} + side * time"))
+    config = load_config(scene, [f"targets.synthetic.eye=[{far}, 0.2, 4]", f"targets.synthetic.center=[{far}, 0, 0]"])
+    setup = build_fit(config)
+    assert any(setup.origin)
+    assert float(setup.scene.objects["ball"].mesh.vertices.mean(0).abs().max()) < 1e-3
+    assert float(scene_at(setup.scene, 0).objects["ball"].pose[:3, 3].norm()) < 10
+    # Its file is read as it is written.
+    assert setup.config.objects is not None and setup.config.objects[0].mesh.center == (0, 0, 0)
+
+
+def test_a_mesh_that_a_program_turns_stays_where_it_is(tmp_path: Path) -> None:
+    turns = "def throw(speed, side):\n    return {'objects.ball.rotation': torch.stack([speed, side, side])}\n"
+    scene = write_ball(tmp_path, "import torch\n" + turns)
+    text = scene.read_text().replace("subdivisions: 2, radius: 0.4, center: [0, 0, 0]", "radius: 0.4")
+    scene.write_text(text.replace("center: [0, 0, 0]", "center: [0.7, 0, 0]"))
+    center = build_fit(load_config(scene)).scene.objects["ball"].mesh.vertices.mean(0)
+    assert float(center[0]) > 0.3  # In the middle of the targets' region, and not about its own origin.
+
+
 def test_what_is_learned_starts_bounded_and_moves_the_scene(tmp_path: Path) -> None:
     setup = build_fit(load_config(write_ball(tmp_path)))
     assert list(setup.model.latents) == ["program.speed", "program.side"]

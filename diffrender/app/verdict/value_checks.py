@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -33,6 +34,7 @@ from diffrender.scene.quantity_kinds import (
 
 # Of how far a parameter was from the true one at the start, and of that; shipped scenes end within a hundredth of both.
 MISSED, MISSED_OF_TRUE = 0.25, 0.02
+TURN = 2 * math.pi
 # Relative to the largest entry of the value; lengths to the size of the scene.
 STILL = 1e-4
 # Shares are at a bound within this; albedos of lit surfaces are seldom near 1, not even those of snow.
@@ -69,8 +71,10 @@ def find_missed_truth(course: Course) -> Reason | None:
         found, start = run.found[name], run.start[name]
         if not true.shape == found.shape == start.shape or f"{ROOT}.{name}" not in course.case.setup.model.latents:
             continue
-        before, after = (start - true).abs().max(), (found - true).abs().max()
-        if after > max(MISSED * before, MISSED_OF_TRUE * true.abs().max()):
+        before, apart = (start - true).abs().max(), (found - true).abs()
+        after = (apart - TURN * (apart / TURN).round()).abs().max()  # angles may have gone all around
+        enough = max(MISSED * before, MISSED_OF_TRUE * true.abs().max())
+        if after > enough > 0:
             missed.append(f"{name} is {written(found)}, and was {written(true)} in the pictures")
     if not missed or course.result.returned_step == 0:
         return None
