@@ -71,13 +71,16 @@ def fit_program(
         found = fit_program(throw, views, {"speed": Parameter(3.0, range=(0, 10))}, scene)
         print(found.parameters["speed"])
 
-    function: called with the parameters by name, and with the `time` of all views if it asks for it; it returns values
-        of `scene` by path, or a Scene (fit.program.Program has both in full).
+    function: called with the parameters by name, and with the `time` of all views if it has an argument of that name;
+        it returns values of `scene` by path, or a Scene (fit.program.Program has both in full). A module of PyTorch is
+        one: of its `forward`.
     views: with `cameras.time` if the function asks for it.
     parameters: starts by name; a Parameter may have a range. scene: None if the function returns whole scenes.
     anneal: numbers that the function also takes, by name, and that fall during the fit; their last counts at its end.
     lr: of Adam, as a share: of the largest number of a parameter without a range, else in logits of its range. It falls
         along a cosine. batch_size: views per step; None: all. loss: of the images; if omitted: Pyramid(levels=5).
+
+    For standard deviations, or Levenberg and Marquardt's method, write it as `program` of a scene file.
 
     Raises ProgramError if the function fails at the start; a later failure ends the fit, and `result` says so.
     """

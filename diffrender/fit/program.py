@@ -59,8 +59,11 @@ class Parameter:
     range: tuple[float, float] | None = None
 
     def tensor(self) -> Tensor:
-        """Return the start in float64."""
-        return torch.as_tensor(self.value, dtype=torch.float64).detach().clone()
+        """Return the start in float64. Raises ShapeError if it is not made of numbers."""
+        try:
+            return torch.as_tensor(self.value, dtype=torch.float64).detach().clone()
+        except (TypeError, ValueError) as error:
+            raise ShapeError(f"a parameter's start must be a number or numbers, got {self.value!r}") from error
 
     def parametrization(self) -> Parametrization:
         """Return what keeps it in its range."""
@@ -98,7 +101,8 @@ class Program:
         self._anneal = dict(anneal or {})
         self.paths: Set[str] = frozenset()
         self.placed: Set[str] = frozenset()
-        self._signature = inspect.signature(function)
+        called = function.forward if isinstance(function, torch.nn.Module) else function
+        self._signature = inspect.signature(called)
         self.takes_time = TIME in self._signature.parameters
         if self.takes_time and times is None:
             raise ConfigError(
@@ -334,8 +338,8 @@ def with_parameters(scene: Scene, parameters: Mapping[str, Parameter]) -> Scene:
     """Return `scene` with the parameters of a program at their start. Raises ShapeError for one outside its range."""
     values = {}
     for name, each in parameters.items():
-        value = each.tensor().to(scene.background.device)
         try:
+            value = each.tensor().to(scene.background.device)
             each.parametrization().latent_of(value)
         except ShapeError as error:
             raise ShapeError(f"{ROOT}.{name}: {error}") from error

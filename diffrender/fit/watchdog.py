@@ -14,6 +14,7 @@ from diffrender.fit.batches import Batches
 from diffrender.fit.model import SceneModel
 from diffrender.fit.nonfinite_diagnosis import describe_bad_terms, find_bad_gradients, find_influences
 from diffrender.fit.objective import Terms
+from diffrender.fit.program import ROOT
 from diffrender.fit.reach import FAR, Reach
 from diffrender.fit.rollback import LastGood, find_nonfinite
 
@@ -98,7 +99,10 @@ class Watchdog:
             bad = find_bad_gradients(terms, self._model.latents[path])
             causes += [f"loss term {name}" + (f" in {view}" if name in terms.per_view else "") for name in bad]
         found = ", ".join(dict.fromkeys(causes)) or "the total"
-        self._stop(f"step {step}: the gradient of {path} is not finite, from {found}")
+        hint = ""
+        if path.startswith(f"{ROOT}."):
+            hint = "; a function in the program may have no finite slope where it is, as sqrt and a norm at 0"
+        self._stop(f"step {step}: the gradient of {path} is not finite, from {found}{hint}")
 
     def require_all_gradients(self) -> None:
         """Enable all gradients for `check_influence`, which then also finds values that only start later."""

@@ -101,6 +101,27 @@ def test_a_step_that_gains_more_than_it_promised_is_doubled_as_far_as_the_reach(
     assert len(steps) <= (1 if reach > 1 else 6)  # of Gauss and Newton alone, 7
 
 
+class Parabola(RoughValley):
+    """A step gains what it promised."""
+
+    tried = 0
+
+    def total(self) -> float:
+        self.tried += 1
+        error = (self._latent.detach() - self.wanted).double()
+        return 1e-6 + 0.5 * float(error @ self._matrix @ error)
+
+
+def test_a_step_that_keeps_its_promise_is_not_doubled() -> None:
+    model = model_of_a_color()
+    problem = Parabola(model)
+    optimizer = LevenbergMarquardt(model, {COLOR: ParamSettings(1.0)}, 20)
+    problem.differentiate()
+    problem.tried = 0
+    optimizer.step(problem)
+    assert problem.tried == 1
+
+
 def test_near_the_solution_no_step_is_doubled() -> None:
     """The image's own jumps may gain there what was not promised."""
     model = model_of_a_color()

@@ -317,6 +317,57 @@ def test_a_failure_on_the_way_keeps_the_last_state_that_works() -> None:
         fit_program(brittle, views, {"speed": 0.6}, still())
 
 
+class Throw(torch.nn.Module):
+    def forward(self, speed: Tensor, time: Tensor):
+        return throw(speed, time)
+
+
+def test_a_module_of_pytorch_is_called_with_what_its_forward_asks_for() -> None:
+    views = views_of(Program(throw, TIMES)(still(speed=0.9)), TIMES)
+    found = fit_program(Throw(), views, {"speed": Parameter(0.5, range=(0, 2))}, still(), steps=2)
+    assert found.scene.motion is not None
+
+
+def test_a_start_that_is_no_number_names_its_parameter() -> None:
+    views = views_of(Program(throw, TIMES)(still(speed=0.9)), TIMES)
+    with pytest.raises(ShapeError, match=r"program\.speed: a parameter's start must be a number.* got '0\.7'"):
+        fit_program(throw, views, {"speed": "0.7"}, still())  # pyright: ignore[reportArgumentType]
+
+
+def test_a_slope_without_end_is_told_of_the_program() -> None:
+    def brake(speed: Tensor, time: Tensor):
+        return throw(speed - (speed - speed.detach()).square().sqrt(), time)
+
+    views = views_of(Program(throw, TIMES)(still(speed=0.9)), TIMES)
+    found = fit_program(brake, views, {"speed": Parameter(0.3, range=(0, 2))}, still(), steps=3)
+    message = str(found.result.message)
+    assert found.result.stop_reason == "non_finite"
+    assert "the gradient of program.speed is not finite" in message and "as sqrt and a norm at 0" in message
+
+
+@pytest.mark.parametrize("folder", ["site-packages", ".venv/lib/python3/dist-packages"])
+def test_errors_in_what_others_wrote_name_the_line_that_called_it(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of an environment that lies beside the program."""
+    (tmp_path / folder).mkdir(parents=True)
+    name = f"of_others_{len(folder)}"
+    (tmp_path / folder / f"{name}.py").write_text("def fail():\n    raise ValueError('no')\n")
+    monkeypatch.syspath_prepend(tmp_path / folder)
+    file = tmp_path / "mine.py"
+    file.write_text(f"import {name}\n\ndef f(speed):\n    {name}.fail()\n")
+    space = {"__name__": "mine"}
+    exec(compile(file.read_text(), str(file), "exec"), space)
+    with pytest.raises(ProgramError, match=r"mine\.py, line 4: "):
+        Program(space["f"])(still(speed=1.0))
+
+
+def test_a_function_that_returns_another_thing_when_called_again_is_not_learned() -> None:
+    views = views_of(Program(throw, TIMES)(still(speed=0.9)), TIMES)
+    with pytest.raises(ProgramError, match="when it was called again"):
+        fit_program(lambda speed, time: throw(speed * torch.rand(()), time), views, {"speed": 0.3}, still())
+
+
 def test_values_without_a_scene_are_refused() -> None:
     views = views_of(Program(throw, TIMES)(still(speed=0.9)), TIMES)
     with pytest.raises(ProgramError, match=r"objects\.ball\.pose"):

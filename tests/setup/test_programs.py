@@ -19,7 +19,10 @@ from diffrender.fit.checkpointed_loop import _EVERY
 from diffrender.fit.parametrizations.bounded import Bounded
 from diffrender.scene.parameter_paths import scene_at
 from diffrender.setup.fit_setup import build_fit
-from diffrender.setup.programs import bind_program, load_program, programs_of
+from diffrender.setup.local_origin import ZERO
+from diffrender.setup.programs import bind_program, follow_program, load_program, load_scene_program, programs_of
+from diffrender.setup.region import InitRegion, Region
+from diffrender.setup.scene import build_scene
 
 LEAVES_A_TRACE = "from pathlib import Path\nPath(__file__).with_name('imported').touch()\n" + PROGRAM
 
@@ -195,6 +198,28 @@ def test_a_mesh_that_a_program_turns_stays_where_it_is(tmp_path: Path) -> None:
     scene.write_text(text.replace("center: [0, 0, 0]", "center: [0.7, 0, 0]"))
     center = build_fit(load_config(scene)).scene.objects["ball"].mesh.vertices.mean(0)
     assert float(center[0]) > 0.3  # In the middle of the targets' region, and not about its own origin.
+
+
+def test_the_meshes_of_a_run_stay_as_they_are(tmp_path: Path) -> None:
+    config = load_config(write_ball(tmp_path))
+    loaded = load_scene_program(config)
+    assert loaded is not None
+    program, place = bind_program(loaded, torch.arange(3.0)), InitRegion(Region((0.0, 0.0, 0.0), 1.0), None, None, ZERO)
+    built = build_scene(config, place)
+    for parts, is_kept in ((None, True), (config, False)):
+        followed = follow_program(built, parts, place, loaded, program, ZERO)
+        meshes = [each.scene.objects["ball"].mesh for each in (built, followed)]
+        assert (meshes[0] is meshes[1]) == is_kept
+        assert float(followed.scene.program["speed"]) == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("where", ["program", "targets.synthetic.program"])
+def test_a_program_that_returns_another_thing_when_called_again_is_refused(where: str, tmp_path: Path) -> None:
+    (tmp_path / "drawn.py").write_text(
+        PROGRAM.replace("    height =", "    side = side * torch.rand(())\n    height =")
+    )
+    with pytest.raises(ProgramError, match=r"drawn\.py.* returned another .* when it was called again"):
+        build_fit(load_config(write_ball(tmp_path), [f"{where}.file={tmp_path / 'drawn.py'}"]))
 
 
 def test_what_is_learned_starts_bounded_and_moves_the_scene(tmp_path: Path) -> None:
