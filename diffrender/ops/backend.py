@@ -21,8 +21,8 @@ BACKENDS = ("numba", "triton", "reference")
 OPS = (
     "transform_points", "rasterize", "silhouettes", "query_visibility", "intersections", "gather_samples",
     "supersample_silhouettes", "changes_across", "barycentrics", "interpolate", "interpolate_at_pixels",
-    "mip_pyramid", "screen_uvs", "sample_texture", "normalize", "lambert", "ggx", "ggx_lobes", "lat_long_uv",
-    "sample_shadow_map", "antialias", "blur", "compare_colors", "total_variation", "collapse_pyramid",
+    "mip_pyramid", "screen_uvs", "sample_texture", "smooth_normals", "normalize", "lambert", "ggx", "ggx_lobes",
+    "lat_long_uv", "sample_shadow_map", "antialias", "blur", "compare_colors", "total_variation", "collapse_pyramid",
 )  # fmt: skip
 # The oldest GPUs that the Triton kernels are compiled for in the tests.
 LEAST_CAPABILITY = (8, 0)

@@ -60,7 +60,7 @@ def _join(meshes: Sequence[Mesh]) -> Mesh:
     faces = torch.cat([mesh.faces + start for mesh, start in zip(meshes, starts, strict=True)])
     if all(mesh.normals is None for mesh in meshes):
         return Mesh(vertices, faces)
-    frames = [VertexFrames(mesh, mesh.vertices) for mesh in meshes]
+    frames = [VertexFrames(mesh, mesh.vertices, backend="reference") for mesh in meshes]
     counts = torch.tensor([0, *(len(each.normals_w) for each in frames[:-1])]).cumsum(0).tolist()
     numbered = torch.cat([each.normal_faces + start for each, start in zip(frames, counts, strict=True)])
     return Mesh(vertices, faces, normal_faces=numbered, normals=torch.cat([each.normals_w for each in frames]))

@@ -49,10 +49,10 @@ def gather_triangles(scene: Scene, backend: str | None = None) -> SceneTriangles
     for parts in surfaces_of(scene):
         start, end = len(frames), len(frames) + len(parts)
         meshes = [item.mesh for item in parts.values()]
-        joined = JoinedSurface(meshes, verts[start:end]) if len(parts) > 1 else None
+        joined = JoinedSurface(meshes, verts[start:end], backend) if len(parts) > 1 else None
         surfaces.append((meshes[0].welded_topology if joined is None else joined.topology, len(parts)))
         for vertices, item in zip(verts[start:end], parts.values(), strict=True):
-            frames.append(VertexFrames(item.mesh, vertices, item.pose[:3, :3], joined))
+            frames.append(VertexFrames(item.mesh, vertices, item.pose[:3, :3], joined, backend))
     first_face = [0]
     for item in objects:
         first_face.append(first_face[-1] + item.mesh.n_faces)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from diffrender.derivatives import with_derivatives
-from diffrender.geometry.normals import group_normals
 from diffrender.geometry.topology import Topology
+from diffrender.ops.smooth_normals import smooth_normals
 from diffrender.scene.mesh import Mesh
 
 
@@ -20,11 +20,12 @@ class JoinedSurface:
     """Meshes whose vertices are one where they coincide; what follows from that, computed on first use.
 
     meshes: with numbers of normals (`normal_faces`) in common, if they have any. vertices_w: [V, 3] of each, in the
-    world.
+    world. backend: implementation of the ops; None: the default of the device.
     """
 
     meshes: Sequence[Mesh]
     vertices_w: Sequence[Tensor]
+    backend: str | None = None
 
     @cached_property
     def topology(self) -> Topology:
@@ -56,4 +57,6 @@ class JoinedSurface:
                 start += mesh.n_vertices
         with with_derivatives():
             n_normals = max(mesh.n_normals for mesh in self.meshes)
-            return group_normals(torch.cat(vertices), torch.cat(faces), torch.cat(numbers), n_normals)
+            return smooth_normals(
+                torch.cat(vertices), torch.cat(faces), torch.cat(numbers), n_normals, backend=self.backend
+            )

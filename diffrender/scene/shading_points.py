@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diffrender.derivatives import constant, on_plain_tensors, with_derivatives
 from diffrender.errors import ShapeError
-from diffrender.geometry.normals import face_normals, group_normals
+from diffrender.geometry.normals import face_normals
 from diffrender.geometry.tangents import corner_groups, group_tangents
 from diffrender.list_sizes import has_sizes
 from diffrender.ops.barycentrics import barycentrics
@@ -18,6 +18,7 @@ from diffrender.ops.interpolate import interpolate
 from diffrender.ops.interpolate_at_pixels import interpolate_at_pixels
 from diffrender.ops.normalize import normalize
 from diffrender.ops.screen_uvs import screen_uvs
+from diffrender.ops.smooth_normals import smooth_normals
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.joined_surface import JoinedSurface
 from diffrender.scene.mesh import Mesh
@@ -34,12 +35,14 @@ class VertexFrames:
     mesh: the object's mesh. vertices_w: [V, 3] its vertices in the world.
     rotation: [3, 3] world_from_object, for normals that the mesh itself has; None: the identity.
     joined: the surface that it is a part of, if other objects are as well.
+    backend: implementation of the ops; None: the default of the device.
     """
 
     mesh: Mesh
     vertices_w: Tensor
     rotation: Tensor | None = None
     joined: JoinedSurface | None = None
+    backend: str | None = None
 
     @cached_property
     def faces_outward(self) -> Tensor:
@@ -80,7 +83,7 @@ class VertexFrames:
                 return self.joined.normals_w
             if mesh.normals is not None:
                 return mesh.normals if self.rotation is None else (mesh.normals[:, None] * self.rotation).sum(-1)
-            return group_normals(self.vertices_w, mesh.faces, self.normal_faces, mesh.n_normals)
+            return smooth_normals(self.vertices_w, mesh.faces, self.normal_faces, mesh.n_normals, backend=self.backend)
 
     @cached_property
     def tangents_w(self) -> tuple[Tensor, Tensor]:
@@ -286,7 +289,7 @@ class ShadingPoints:
 
     @cached_property
     def _frames(self) -> VertexFrames:
-        return self.vertex_frames or VertexFrames(self.mesh, self.vertices_w)
+        return self.vertex_frames or VertexFrames(self.mesh, self.vertices_w, backend=self.backend)
 
     @cached_property
     def depth(self) -> Tensor:

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from support.shapes import bumpy, camera_at, flat_camera, oblique_cameras, placed, scene_of, square
 
-from diffrender.geometry.normals import group_normals
 from diffrender.geometry.tangents import group_tangents
+from diffrender.ops.smooth_normals import smooth_normals
 from diffrender.render.edge_models import Hard
 from diffrender.render.radiance import radiance_of
 from diffrender.render.render import render
@@ -11,6 +13,8 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.lights import Ambient, Directional, Point
 from diffrender.scene.materials import Lambert, Unlit
 from diffrender.scene.mesh import Mesh
+from diffrender.scene.object import Object
+from diffrender.scene.scene import Scene
 from diffrender.scene.shading_points import ShadingPoints, VertexFrames
 from diffrender.scene.textures.bake import unwrap_mesh
 
@@ -113,13 +117,13 @@ def test_a_ball_under_the_sun_has_the_cosine_of_the_angle():
 def test_frames_of_vertices_are_worked_out_once_an_object(monkeypatch, mapped):
     """Shading across silhouettes, without gradients, reuses the frames of the image's own points."""
     calls = []
-    for name, function in (("normals", group_normals), ("tangents", group_tangents)):
+    for name, function in (("normals", smooth_normals), ("tangents", group_tangents)):
 
-        def counted(*arguments, name=name, function=function):
+        def counted(*arguments, name=name, function=function, **options):
             calls.append((name, torch.is_grad_enabled()))
-            return function(*arguments)
+            return function(*arguments, **options)
 
-        whole = {"normals": "group_normals", "tangents": "group_tangents"}[name]
+        whole = {"normals": "smooth_normals", "tangents": "group_tangents"}[name]
         monkeypatch.setattr(f"diffrender.scene.shading_points.{whole}", counted)
     mesh = unwrap_mesh(bumpy(1), 16) if mapped else bumpy(1)
     vertices = mesh.vertices.clone().requires_grad_()
@@ -129,6 +133,26 @@ def test_frames_of_vertices_are_worked_out_once_an_object(monkeypatch, mapped):
     assert calls == [("normals", True)] + [("tangents", True)] * mapped
     (gradient,) = torch.autograd.grad(image.square().sum(), vertices)
     assert gradient.any()
+
+
+@pytest.mark.parametrize("is_joined", [False, True])
+def test_normals_are_made_by_the_backend_of_the_image(monkeypatch, is_joined):
+    asked = []
+
+    def noted(*arguments, backend=None):
+        asked.append(backend)
+        return smooth_normals(*arguments, backend=backend)
+
+    for module in ("shading_points", "joined_surface"):
+        monkeypatch.setattr(f"diffrender.scene.{module}.smooth_normals", noted)
+    mesh = bumpy(1)
+    halves = [
+        replace(mesh, faces=mesh.faces[part], normal_faces=mesh.faces[part]) for part in (slice(40), slice(40, 80))
+    ]
+    parts = {name: Object(each, Lambert(COLOR), part_of="it") for name, each in zip("ab", halves, strict=True)}
+    objects = parts if is_joined else {"it": Object(mesh, Lambert(COLOR))}
+    render(Scene(objects, {"sun": lights()[1]}), oblique_cameras(1, 32), backend="reference")
+    assert asked == ["reference"]
 
 
 def test_frames_that_are_asked_for_under_no_grad_have_their_gradient_later():

@@ -36,6 +36,7 @@ from diffrender.ops.sample_shadow_map import sample_shadow_map
 from diffrender.ops.sample_texture import WRAPS, sample_texture
 from diffrender.ops.screen_uvs import screen_uvs
 from diffrender.ops.silhouettes import silhouettes
+from diffrender.ops.smooth_normals import smooth_normals
 from diffrender.ops.supersample_silhouettes import supersample_silhouettes
 from diffrender.ops.total_variation import total_variation
 from diffrender.ops.transform_points import transform_points
@@ -331,6 +332,17 @@ _CASES = (
         empty=(("V",), ("N",)),
         tolerance=(1e-12, 1e-5),
         gradients=_DEFAULT,
+    ),
+    OpCase(
+        smooth_normals,
+        grid(smooth_normals, make.normals_problem, n_faces=(80,), are_hard=(False, True)),
+        grid(smooth_normals, make.normals_problem, n_faces=(20_000,)),
+        differentiable=("vertices",),
+        small=grid(smooth_normals, make.normals_problem, n_faces=(8,)),
+        empty=(("F",),),
+        tolerance=(1e-12, 1e-6),
+        gradients=_DEFAULT,
+        mistakes={"n_normals must be at least 0, got -1": {"n_normals": -1}},
     ),
     OpCase(
         normalize,

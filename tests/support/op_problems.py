@@ -140,6 +140,20 @@ def lat_long_problem(dtype: torch.dtype, n_points: int = 300, padding: float = 0
     return directions.where(directions[:, ::2].norm(dim=1, keepdim=True) > 0.02, 1.0).to(dtype), padding
 
 
+def normals_problem(
+    dtype: torch.dtype, n_faces: int = 80, are_hard: bool = False
+) -> tuple[Tensor, Tensor, Tensor, int]:
+    """Return random triangles, some of them without area, and a vertex or number of a normal that none has."""
+    generator = torch.Generator().manual_seed(n_faces)
+    n_vertices = n_faces // 2 + 4
+    vertices = torch.randn(n_vertices + 1, 3, generator=generator, dtype=dtype)
+    faces = torch.randint(n_vertices, (n_faces, 3), generator=generator)
+    faces[::17, 2] = faces[::17, 1]
+    if not are_hard:
+        return vertices, faces, faces, n_vertices + 1
+    return vertices, faces, torch.randint(2 * n_vertices, (n_faces, 3), generator=generator), 2 * n_vertices + 3
+
+
 def interpolate_problem(
     dtype: torch.dtype, n_points: int = 300, n_channels: int = 4
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -10,8 +10,8 @@ from torch import Tensor
 from diffrender.fit.deterministic_reduce import deterministic_mean
 from diffrender.fit.objective import Regularizer
 from diffrender.fit.regularizers.regularizer_units import USUAL_FACES, mean_squared_edge
-from diffrender.geometry.normals import vertex_normals
 from diffrender.geometry.umbrella_vectors import laplacian_vectors
+from diffrender.ops.smooth_normals import smooth_normals
 from diffrender.scene.joined_parts import surface_meshes
 from diffrender.scene.mesh import Mesh
 from diffrender.scene.scene import Scene
@@ -42,7 +42,7 @@ def curvature_and_unevenness(mesh: Mesh) -> tuple[Tensor, Tensor]:
     # In object space: pose and scale would cancel.
     offset = laplacian_vectors(mesh.vertices, mesh.topology.edges)
     with torch.no_grad():
-        normal = vertex_normals(mesh.vertices, mesh.faces)
+        normal = smooth_normals(mesh.vertices, mesh.faces, mesh.faces, mesh.n_vertices)
     along_normal = (offset * normal).sum(1)
     unevenness = (offset - along_normal[:, None] * normal).square().sum(1)
     unit = mean_squared_edge(mesh)

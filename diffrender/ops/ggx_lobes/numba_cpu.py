@@ -130,31 +130,33 @@ def tangents_of(
         scale, scale_by_row, scale_by_column = entry(table, place, 0)
         bias, bias_by_row, bias_by_column = entry(table, place, 1)
         f0, left_over = straight_on(metal, color), 1.0 - (DIELECTRIC_F0 * scale + bias)
-        for k in range(len(diffuse)):
-            d_n, d_v, d_c = tangent_at(d_normal, k, m, 0), tangent_at(d_camera, k, m, 0), tangent_at(d_color, k, m, 0)
-            d_metal = np.float64(d_metallic[k, m if d_metallic.shape[1] > 1 else 0, 0])
-            d_rough = np.float64(d_roughness[k, m if d_roughness.shape[1] > 1 else 0, 0]) if is_within else 0.0
-            d_nv = dot(d_n, v) + dot(n, d_v)
-            d_row, d_column = d_rough * rows, d_nv * place[4]
-            d_scale = scale_by_row * d_row + scale_by_column * d_column
-            d_bias = bias_by_row * d_row + bias_by_column * d_column
-            base = (1.0 - metal) * left_over
-            d_base = -d_metal * left_over - (1.0 - metal) * (DIELECTRIC_F0 * d_scale + d_bias)
-            for c in range(3):
-                diffuse[k, m, c] = d_c[c] * base + color[c] * d_base
-            for s in range(n_lobes):
-                w, w_by_row, w_by_column = entry(table, place, 2 + s)
-                _, width_by_row, width_by_column = entry(table, place, 2 + n_lobes + s)
-                of_scale, of_scale_by_row, of_scale_by_column = entry(table, place, 2 + 2 * n_lobes + s)
-                of_bias, of_bias_by_row, of_bias_by_column = entry(table, place, 2 + 3 * n_lobes + s)
+        base = (1.0 - metal) * left_over
+        for s in range(n_lobes):
+            w, w_by_row, w_by_column = entry(table, place, 2 + s)
+            _, width_by_row, width_by_column = entry(table, place, 2 + n_lobes + s)
+            of_scale, of_scale_by_row, of_scale_by_column = entry(table, place, 2 + 2 * n_lobes + s)
+            of_bias, of_bias_by_row, of_bias_by_column = entry(table, place, 2 + 3 * n_lobes + s)
+            of_n, of_v, inverse, is_held = axis_of(w, nv)
+            straight = scale * of_scale
+            for k in range(len(diffuse)):
+                d_n, d_v = tangent_at(d_normal, k, m, 0), tangent_at(d_camera, k, m, 0)
+                d_c = tangent_at(d_color, k, m, 0)
+                d_metal = np.float64(d_metallic[k, m if d_metallic.shape[1] > 1 else 0, 0])
+                d_rough = np.float64(d_roughness[k, m if d_roughness.shape[1] > 1 else 0, 0]) if is_within else 0.0
+                d_nv = dot(d_n, v) + dot(n, d_v)
+                d_row, d_column = d_rough * rows, d_nv * place[4]
+                d_scale = scale_by_row * d_row + scale_by_column * d_column
+                d_bias = bias_by_row * d_row + bias_by_column * d_column
+                if s == 0:
+                    d_base = -d_metal * left_over - (1.0 - metal) * (DIELECTRIC_F0 * d_scale + d_bias)
+                    for c in range(3):
+                        diffuse[k, m, c] = d_c[c] * base + color[c] * d_base
                 width[k, m, s] = width_by_row * d_row + width_by_column * d_column
                 d_w = w_by_row * d_row + w_by_column * d_column
-                of_n, of_v, inverse, is_held = axis_of(w, nv)
                 d_squared = (4.0 * w - 2.0) * (1.0 - nv) * d_w + 2.0 * w * (1.0 - w) * d_nv
                 shrunk = 0.0 if is_held else -0.5 * inverse * inverse * d_squared
                 d_of_n = inverse * ((2.0 * nv - 1.0) * d_w + 2.0 * w * d_nv) + of_n * shrunk
                 d_of_v = inverse * d_w + of_v * shrunk
-                straight = scale * of_scale
                 d_straight = d_scale * of_scale + scale * (of_scale_by_row * d_row + of_scale_by_column * d_column)
                 d_grazing = d_bias * of_bias + bias * (of_bias_by_row * d_row + of_bias_by_column * d_column)
                 for c in range(3):

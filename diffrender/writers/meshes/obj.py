@@ -65,7 +65,7 @@ def write_obj(
     if mesh.normal_faces is None:
         lines.append("s 1")  # smooth shading: without normals in the file, many programs show facets otherwise
     else:
-        normals = VertexFrames(mesh, mesh.vertices).normals_w.detach().cpu()
+        normals = VertexFrames(mesh, mesh.vertices, backend="reference").normals_w.detach().cpu()
         lines += [f"vn {x:.6g} {y:.6g} {z:.6g}" for x, y, z in normals.tolist()]
     if material:
         lines.append(f"usemtl {MATERIAL_NAME}")

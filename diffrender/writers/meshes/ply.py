@@ -41,7 +41,7 @@ def write_ply(path: Path, mesh: Mesh, colors: SurfaceValue | None = None) -> Non
     columns = {}
     source = torch.arange(mesh.n_vertices)
     if mesh.normal_faces is not None:
-        normals = VertexFrames(mesh, mesh.vertices).normals_w.detach().cpu()
+        normals = VertexFrames(mesh, mesh.vertices, backend="reference").normals_w.detach().cpu()
         pairs, faces = torch.unique(faces * len(normals) + mesh.normal_faces.cpu(), return_inverse=True)
         source = pairs // len(normals)
         columns |= dict(zip(("nx", "ny", "nz"), normals[pairs % len(normals)].float().T.numpy(), strict=True))
