@@ -86,7 +86,8 @@ EVERY_WITH_LARGE_STEPS = 5
 SMOOTHING = 0.02
 
 # Levenberg-Marquardt's steps at most, those at each size of images that are smaller at first, and the least side of the
-# first.
+# first; samples along each side of a pixel on a silhouette.
+SAMPLES_OF_LEAST_SQUARES = 8
 STEPS_OF_LEAST_SQUARES = 40
 STEPS_PER_SIZE = 2
 LEAST_SIDE_OF_LEAST_SQUARES = 8

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from diffrender.config.options.edges import HardOptions
 from diffrender.config.options.losses import L2Options, LossOptions
 from diffrender.config.options.material_inputs import Pattern, TextureOf
 from diffrender.config.options.materials import AnyMaterial, LambertOptions, UnlitOptions
@@ -18,6 +19,7 @@ from diffrender.config.scene_dependent_defaults import (
     GRAY,
     LEAST_SIDE_OF_LEAST_SQUARES,
     MOST_STEPS,
+    SAMPLES_OF_LEAST_SQUARES,
     STEPS_OF_LEAST_SQUARES,
     STEPS_PER_SIZE,
     TIMES_PER_VIEW,
@@ -122,6 +124,11 @@ def choose_for_least_squares(config: FitConfig, views: Views) -> tuple[FitConfig
         until = min(STEPS_PER_SIZE * n_sizes, updates.get("steps", optimize.steps))
         updates["resolution"] = ResolutionOptions(scale=2.0**-n_sizes, until=until)
         reasons["optimize.resolution"] = "a step is right for motions of a pixel or two, so large ones first"
+    render = config.render
+    if not isinstance(render.edges, HardOptions) and "samples" not in render.edges.model_fields_set:
+        edges = render.edges.model_copy(update={"samples": SAMPLES_OF_LEAST_SQUARES})
+        render = render.model_copy(update={"edges": edges})
+        reasons["render.edges.samples"] = "what the last steps gain is less than one point of sixteen in a pixel"
     if "image" not in loss.model_fields_set:
         loss = loss.model_copy(update={"image": L2Options()})
         reasons["loss"] = "squares: steps of any other penalty are too short far from the solution"
@@ -129,7 +136,7 @@ def choose_for_least_squares(config: FitConfig, views: Views) -> tuple[FitConfig
         loss = loss.model_copy(update={"mask": None})
         reasons["loss.mask"] = "none: masks that were found tell nothing that colours do not, and move what is found"
     optimize = optimize.model_copy(update=updates)
-    return config.model_copy(update={"optimize": optimize, "loss": loss}), reasons
+    return config.model_copy(update={"optimize": optimize, "loss": loss, "render": render}), reasons
 
 
 def choose_defaults(config: FitConfig, views: Views, shows_surface: bool = False) -> Chosen:

@@ -72,13 +72,19 @@ def test_pictures_without_noise_are_known_to_what_our_images_are(tmp_path: Path)
     for number, (speed, side) in enumerate([(1.2, 0.5), (1.3, 0.6), (0.9, 0.3), (1.0, 0.1)]):
         true = f"targets.synthetic.program.parameters={{speed: {speed}, side: {side}}}"
         (tmp_path / str(number)).mkdir()
+        scene = write_ball(tmp_path / str(number))
+        scene.write_text(scene.read_text().replace("subdivisions: 3", "subdivisions: 2"))  # the fit's own mesh
         _, result, posterior = fitted(
-            write_ball(tmp_path / str(number)), "targets.synthetic.noise=0", "loss={mask: null}", true
+            scene,
+            "targets.synthetic.noise=0",
+            "targets.synthetic.samples=16",  # or theirs is the larger error
+            "loss={mask: null}",
+            true,
         )
         for name, value in (("speed", speed), ("side", side)):
             off = float(result.scene.program[name]) - value
             squares += (off / float(posterior.deviations_of(f"program.{name}"))) ** 2
-    assert squares / 8 < 4
+    assert squares / 8 < 2
 
 
 def test_a_background_that_was_put_there_says_nothing_of_the_blur(

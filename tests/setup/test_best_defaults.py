@@ -72,6 +72,22 @@ def test_one_line_is_a_hull_that_is_remeshed_with_a_texture(tmp_path: Path, mask
     torch.testing.assert_close(again.fit_views.masks, setup.fit_views.masks, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize(
+    ("edges", "samples"),
+    [("antialias", 8), ("soft", 8), ("{type: soft, samples: 4}", 4), ("hard", None), (None, 8)],
+)
+def test_least_squares_take_more_samples_unless_a_file_says_how_many(
+    tmp_path: Path, edges: str | None, samples: int | None
+) -> None:
+    write(tmp_path)
+    text = "mesh: {init: sphere, subdivisions: 2}" + (f"\nrender: {{edges: {edges}}}" if edges else "")
+    learned = "optimize: {method: levenberg_marquardt, cameras.pose: {}, mesh.vertices: off, material.base_color: off}"
+    setup = built(tmp_path, f"{text}\n{learned}")
+    assert getattr(setup.config.render.edges, "samples", None) == samples
+    assert ("render.edges.samples" in setup.reasons) == (samples == 8)
+    assert getattr(built(tmp_path, text).config.render.edges, "samples", 4) == 4
+
+
 def test_faces_and_first_images_follow_the_pixels(tmp_path: Path) -> None:
     write(tmp_path, size=400)
     setup = built(tmp_path)

@@ -8,13 +8,19 @@ from pydantic import Field
 
 from diffrender.config.options.base import OneOf, Strict, option
 from diffrender.config.options.value_types import Pair, PositiveInt
-from diffrender.config.scene_dependent_defaults import SHARPEST_PX, SIGMAS_PER_SIDE
+from diffrender.config.scene_dependent_defaults import SAMPLES_OF_LEAST_SQUARES, SHARPEST_PX, SIGMAS_PER_SIDE
 
 Sigma: TypeAlias = Annotated[float, Field(ge=SHARPEST_PX)]
 """Width of soft edges in pixels."""
 
 Samples: TypeAlias = Annotated[
-    int, Field(ge=1, le=16, description="a pixel on a silhouette is the mean of samples^2 points")
+    int,
+    Field(
+        ge=1,
+        le=16,
+        description="a pixel on a silhouette is the mean of samples^2 points; if omitted: 4, or"
+        f" {SAMPLES_OF_LEAST_SQUARES} with levenberg_marquardt",
+    ),
 ]
 
 
