@@ -21,6 +21,7 @@ from diffrender.fit.parametrizations.bounded import Bounded
 from diffrender.fit.parametrizations.identity import Identity
 from diffrender.geometry.rigid import RENDERED_TOLERANCE, check_rigid, make_rigid
 from diffrender.geometry.rotations import axis_angle_to_matrix
+from diffrender.programs.bridges.imported import missing_package
 from diffrender.programs.relaxed.anneal import Anneal
 from diffrender.scene.motion import Motion
 from diffrender.scene.parameter_paths import ParameterPath, resolve_path, scene_values, with_values
@@ -214,7 +215,7 @@ class Program:
             return self._function(**{name: value.clone() for name, value in {**parameters, **times}.items()})
         except (Exception, SystemExit) as error:
             meanings = [meaning for part, meaning in _MEANINGS.items() if part in str(error)]
-            what = meanings[0] if meanings else f"{type(error).__name__}: {error}"
+            what = missing_package(error) or (meanings[0] if meanings else f"{type(error).__name__}: {error}")
             raise ProgramError(f"{self._place(error)}: {self.name}({_written(parameters)}) failed: {what}") from error
 
     def _placed(self, scene: Scene, found: Values) -> dict[str, tuple[Tensor, bool]]:

@@ -112,9 +112,12 @@ class _Rules:
         parts = _parts(found)
         for part in parts:
             if not isinstance(part, Tensor):
+                is_array = type(part).__module__ == "numpy"
                 raise ProgramError(
                     f"custom_gradient: {self.name} must return a tensor or a tuple of tensors, got"
                     f" {type(part).__name__}"
+                    + "; programs.bridges.from_numpy takes functions of NumPy, with their rules"
+                    * is_array
                 )
         # An argument, a view of one, or a tensor that the function keeps would become part of the graph itself.
         own = tuple(part.detach().clone() for part in parts)

@@ -27,7 +27,7 @@ from diffrender.errors import ConfigError, ProgramError
 from diffrender.fit.checkpointed_loop import checkpoints_every
 from diffrender.fit.parametrizations.bounded import Bounded
 from diffrender.fit.program import Parameter, Program, innermost, with_parameters
-from diffrender.programs.bridges.imported import install_of
+from diffrender.programs.bridges.imported import missing_package
 from diffrender.programs.relaxed.anneal import Anneal
 from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
@@ -198,10 +198,8 @@ def _import_error(file: Path, error: BaseException) -> ProgramError:
         frames.append(traceback.FrameSummary(error.filename, error.lineno, "", lookup_line=False))
     found = innermost(file, frames)
     place = str(file) if found is None else "{}, line {}".format(*found)
-    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
-    if package:
-        return ProgramError(f"{place}: needs {package}, which is not installed: pip install '{install_of(package)}'")
-    return ProgramError(f"{place}: the program cannot be imported: {type(error).__name__}: {error}")
+    what = missing_package(error) or f"the program cannot be imported: {type(error).__name__}: {error}"
+    return ProgramError(f"{place}: {what}")
 
 
 def times_of(*cameras: Cameras | None) -> Tensor | None:

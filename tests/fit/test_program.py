@@ -362,6 +362,14 @@ def test_errors_in_what_others_wrote_name_the_line_that_called_it(
         Program(space["f"])(still(speed=1.0))
 
 
+def test_a_package_that_a_function_imports_and_nobody_has_is_named_with_what_to_install() -> None:
+    def solve(speed: Tensor):
+        import torchdiffeq_of_nobody  # noqa: F401 # pyright: ignore[reportMissingImports]
+
+    with pytest.raises(ProgramError, match=r"needs torchdiffeq_of_nobody, .*: pip install 'torchdiffeq_of_nobody'"):
+        Program(solve)(still(speed=1.0))
+
+
 def test_a_function_that_returns_another_thing_when_called_again_is_not_learned() -> None:
     views = views_of(Program(throw, TIMES)(still(speed=0.9)), TIMES)
     with pytest.raises(ProgramError, match="when it was called again"):

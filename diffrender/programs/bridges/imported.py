@@ -24,3 +24,9 @@ def imported(package: str, function: str) -> Any:
 def install_of(package: str) -> str:
     """Return what pip must install for a package."""
     return f"diffrender[{EXTRAS[package]}]" if package in EXTRAS else package
+
+
+def missing_package(error: BaseException) -> str | None:
+    """Return which package an import did not find, and what to install; None of another error."""
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    return f"needs {package}, which is not installed: pip install '{install_of(package)}'" if package else None
