@@ -228,7 +228,7 @@ def test_what_is_missing_is_told() -> None:
     of_arrays = custom_gradient(vjp=lambda g, out, x: g)(lambda x: x.detach().numpy())
     with pytest.raises(ProgramError, match=r"tuple of tensors, got ndarray; programs\.bridges\.from_numpy takes"):
         of_arrays(torch.ones(2, requires_grad=True))
-    with pytest.raises(ProgramError, match="<lambda> must return a tensor or a tuple of tensors, got float$"):
+    with pytest.raises(ProgramError, match=r"<lambda> must return a tensor or a tuple of tensors, got float$"):
         custom_gradient(lambda x: 1.0, vjp=lambda g, v, x: g)(draw(0, 1))
 
     def by_name(x: Tensor, *, scale: float) -> Tensor:
