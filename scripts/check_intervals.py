@@ -49,7 +49,7 @@ ROWS = (
     Row("`pose_posterior.yaml`: six numbers, 50 draws, noise .03", "pose_posterior", 50),
     Row("the same at 64 x 64", "pose_posterior", 50, SMALL),
     Row("the same at 64 x 64, 24 draws, noise .01", "pose_posterior", 24, SMALL + CLEAN),
-    Row("and with the usual 4 x 4 samples at edges", "pose_posterior", 24, (*SMALL, *CLEAN, "render.edges.samples=4")),
+    Row("and with 4 x 4 samples at edges", "pose_posterior", 24, (*SMALL, *CLEAN, "render.edges.samples=4")),
     Row("`robot_arm.yaml`: five angles, 12 draws, noise .02", "robot_arm", 12),
     Row("`calibration.yaml`: four numbers of the lens, 8 draws, noise .02", "calibration", 8),
 )
