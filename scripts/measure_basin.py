@@ -1,6 +1,6 @@
 """Measure how far off the start of a pose may be: the share of random starts whose fits end within half a degree.
 
-    python scripts/measure_basin.py          # scenes/README.md has 100 starts, 10 of Adam on knot and bracket
+    python scripts/measure_basin.py          # the table in scenes/README.md, in two hours
     python scripts/measure_basin.py --starts 10 --meshes bumpy --ways "lm, antialias"
 
 Each fit is that of a scene file like scenes/pose.yaml, of one picture of 64 x 64, whose object starts turned about a
