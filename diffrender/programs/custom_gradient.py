@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dis
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MethodType
 from typing import Any, TypeAlias
@@ -14,9 +18,11 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from diffrender.derivatives import has_derivative, tensors_within
-from diffrender.errors import ConfigError, ProgramError, ShapeError
+from diffrender.errors import ConfigError, DiffrenderError, ProgramError, ShapeError
 
 Rule: TypeAlias = Callable[..., Any]
+# Of rules, as a share of their largest number: what they may differ by from linear ones.
+NOT_LINEAR = 1e-3
 
 
 def custom_gradient(
@@ -41,8 +47,8 @@ def custom_gradient(
     second derivatives. Under torch.vmap the function is called once per row.
     Raises ConfigError without a rule; ShapeError if a rule returns what has not the shape of its argument or result, or
     a derivative is asked for of complex numbers, or of a tensor within a list, dict, module or other object, or that
-    the function closes over; ProgramError if the function does not return tensors, or a missing rule cannot be found
-    from the other.
+    the function closes over or finds in its module; ProgramError if the function does not return tensors, a rule fails
+    or is not linear (it is tried once, at the first derivative), or a missing rule cannot be found from the other.
     """
     if vjp is None and jvp is None:
         raise ConfigError(
@@ -63,6 +69,7 @@ def custom_gradient(
             if named:
                 raise ConfigError(f"custom_gradient: {rules.name} has arguments that can be given by name alone")
             rules.refuse_nests(arguments)
+            rules.is_due = not rules.is_tried and any(has_derivative(each) for each in arguments if _is_real(each))
             return _Custom.apply(rules, *arguments)
 
         return call
@@ -70,13 +77,18 @@ def custom_gradient(
     return decorate if function is None else decorate(function)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Rules:
-    """A function and its derivatives, each as given or as the transpose of the other."""
+    """A function and its derivatives, each as given or as the transpose of the other.
+
+    is_tried: whether the rules were tried; is_due: whether they will be when the function is called next.
+    """
 
     function: Callable[..., Any]
     vjp: Rule | None
     jvp: Rule | None
+    is_tried: bool = False
+    is_due: bool = False
 
     @property
     def name(self) -> str:
@@ -85,17 +97,15 @@ class _Rules:
     def refuse_nests(self, arguments: Sequence[Any]) -> None:
         """Raise ShapeError if a tensor that needs a derivative is within an argument: autograd would not see it.
 
-        Or in what the function is bound to or closes over; of other objects there it may use any part.
+        Or in what the function is bound to, closes over or finds in its module; of other objects there it may use any
+        part.
         """
-        is_bound = isinstance(self.function, MethodType)
-        outer = [self.function.__self__] if is_bound else []
-        cells = [cell.cell_contents for cell in getattr(self.function, "__closure__", None) or () if _is_filled(cell)]
-        outer += [each for each in cells if isinstance(each, Tensor | torch.nn.Module | list | tuple | Mapping)]
-        named = [(f"argument {number} of {self.name} is", each) for number, each in enumerate(arguments, 1)]
-        closed_over = f"{self.name} is bound to" if is_bound else f"{self.name} closes over"
-        for what, holder in [*named, *((closed_over, each) for each in outer)]:
-            if isinstance(holder, Tensor) and what != closed_over:
-                continue
+        named = [
+            (f"argument {number} of {self.name} is", each)
+            for number, each in enumerate(arguments, 1)
+            if not isinstance(each, Tensor)
+        ]
+        for what, holder in [*named, *self._outer()]:
             # Of rows under torch.vmap its own rule tells.
             within = [each for each in tensors_within(holder) if not torch._C._functorch.is_batchedtensor(each)]
             # Tangents are there without gradients as well.
@@ -106,6 +116,23 @@ class _Rules:
                     " get none; give each tensor as an argument of its own, or say that it needs none: `.detach()` of a"
                     " tensor, `.requires_grad_(False)` of a module"
                 )
+
+    def _outer(self) -> Iterator[tuple[str, Any]]:
+        """Yield what the function uses without taking it as an argument, each with words before it."""
+        kinds = Tensor | torch.nn.Module | list | tuple | Mapping
+        if isinstance(self.function, MethodType):
+            yield f"{self.name} is bound to", self.function.__self__
+        for cell in getattr(self.function, "__closure__", None) or ():
+            if _is_filled(cell) and isinstance(cell.cell_contents, kinds):
+                yield f"{self.name} closes over", cell.cell_contents
+        for each in (getattr(self.function, "__globals__", {}).get(name) for name in self._global_names):
+            if isinstance(each, kinds):
+                yield f"{self.name} uses of its module", each
+
+    @functools.cached_property
+    def _global_names(self) -> set[str]:
+        code = getattr(self.function, "__code__", None)
+        return {each.argval for each in dis.get_instructions(code) if each.opname == "LOAD_GLOBAL"} if code else set()
 
     def value(self, arguments: Sequence[Any]) -> Any:
         found = self.function(*arguments)
@@ -121,7 +148,38 @@ class _Rules:
                 )
         # An argument, a view of one, or a tensor that the function keeps would become part of the graph itself.
         own = tuple(part.detach().clone() for part in parts)
-        return own if isinstance(found, tuple) else own[0]
+        value = own if isinstance(found, tuple) else own[0]
+        if self.is_due:
+            self.is_tried, self.is_due = True, False
+            self._try_rules(value, arguments)
+        return value
+
+    def _try_rules(self, value: Any, arguments: Sequence[Any]) -> None:
+        """Raise ProgramError if a rule is not linear: for minus a gradient or tangent it must return minus its own."""
+        parts = _parts(value)
+        grads = tuple(_waves(part) if _is_real(part) else torch.zeros_like(part) for part in parts)
+        tangents = tuple(_waves(each) if _is_real(each) else None for each in arguments)
+        for kind, rule, given in (("vjp", self.vjp, grads), ("jvp", self.jvp, tangents)):
+
+            def numbers(sign: int, kind: str = kind, rule: Rule | None = rule, given: Any = given) -> Tensor:
+                rows = tuple(None if row is None else sign * row for row in given)
+                first = rows[0] if kind == "vjp" and not isinstance(value, tuple) else rows
+                found = [] if rule is None else _parts(rule(first, value, *arguments))
+                return torch.cat([torch.zeros(0), *(row.reshape(-1).double() for row in found if _is_real(row))])
+
+            try:
+                with torch.no_grad(), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    once, again, minus = numbers(1), numbers(1), numbers(-1)
+                    apart = (once + minus).abs() > NOT_LINEAR * torch.maximum(once.abs(), minus.abs())
+            except Exception:  # told with its place where the rule is used
+                continue
+            if torch.equal(once, again) and bool(apart[torch.isfinite(once + minus)].any()):
+                of = "`grad`" if kind == "vjp" else "`tangents`"
+                raise ProgramError(
+                    f"custom_gradient: the {kind} of {self.name} is not linear in {of}, its first argument: what it"
+                    f" returns must change its sign with it; multiply the derivative by {of}"
+                )
 
     def gradients(self, grads: Sequence[Tensor | None], value: Any, arguments: Sequence[Any]) -> list[Tensor | None]:
         """Return one gradient per argument, for the gradients of the parts of the value; None is 0."""
@@ -235,12 +293,14 @@ class _Custom(torch.autograd.Function):
         ctx.rules._refuse_complex(
             *(each for each, needed in zip(arguments, ctx.needs_input_grad[1:], strict=True) if needed)
         )
-        return None, *ctx.rules.gradients(grads, value, arguments)
+        with _told_of(ctx.rules, "vjp"):
+            return None, *ctx.rules.gradients(grads, value, arguments)
 
     @staticmethod
     def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> Any:
         value, arguments = _Custom._kept(ctx)
-        found = ctx.rules.tangents(tangents, value, arguments)
+        with _told_of(ctx.rules, "jvp"):
+            found = ctx.rules.tangents(tangents, value, arguments)
         return tuple(found) if ctx.is_tuple else found[0]
 
     @staticmethod
@@ -263,6 +323,29 @@ class _Custom(torch.autograd.Function):
         kept = [other if saved is None else saved for saved, other in zip(ctx.saved_tensors, ctx.others, strict=True)]
         value = tuple(kept[ctx.n_arguments :])
         return (value if ctx.is_tuple else value[0]), kept[: ctx.n_arguments]
+
+
+@contextmanager
+def _told_of(rules: _Rules, mode: str) -> Iterator[None]:
+    """Raise ProgramError, with file and line, if a rule fails."""
+    try:
+        yield
+    except DiffrenderError:
+        raise
+    except Exception as error:
+        kind = mode if getattr(rules, mode) is not None else {"vjp": "jvp", "jvp": "vjp"}[mode]
+        file = getattr(getattr(getattr(rules, kind), "__code__", None), "co_filename", None)
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        place = f"{file}, line {lines[-1]}: " if lines else ""
+        raise ProgramError(
+            f"{place}custom_gradient: the {kind} of {rules.name} failed: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _waves(like: Tensor) -> Tensor:
+    """Return numbers of both signs, of the shape of a tensor."""
+    numbers = torch.arange(1, like.numel() + 1, dtype=torch.float64, device=like.device).cos()
+    return numbers.view(like.shape).to(like.dtype)
 
 
 def _is_filled(cell: Any) -> bool:

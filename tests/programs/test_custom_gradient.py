@@ -292,6 +292,58 @@ def test_tensors_that_a_function_closes_over_are_refused_if_their_derivative_is_
     torch.testing.assert_close(made(weight)(x), x * weight)
 
 
+GLOBAL = torch.tensor(2.0)
+
+
+def test_tensors_of_its_module_that_a_function_uses_are_refused_if_their_derivative_is_needed(monkeypatch) -> None:
+    twice = custom_gradient(lambda x: x * GLOBAL, vjp=lambda grad, value, x: grad * GLOBAL)
+    x = torch.ones(3, requires_grad=True)
+    assert torch.autograd.grad(twice(x).sum(), x)[0].tolist() == [2.0] * 3
+    monkeypatch.setitem(globals(), "GLOBAL", torch.tensor(2.0, requires_grad=True))
+    with pytest.raises(ShapeError, match="uses of its module a tensor whose derivative is needed"):
+        twice(x)
+
+
+@pytest.mark.parametrize(
+    ("rules", "of"),
+    [
+        ({"vjp": lambda grad, value, x: 1 / (2 * value)}, "`grad`"),
+        ({"vjp": lambda grad, value, x: grad**2 / (2 * value)}, "`grad`"),
+        ({"jvp": lambda tangents, value, x: 1 / (2 * value)}, "`tangents`"),
+    ],
+)
+@pytest.mark.parametrize("way", ["backward", "jacfwd", "jacrev"])
+def test_a_rule_that_is_not_linear_is_refused(rules, of: str, way: str) -> None:
+    root = custom_gradient(torch.sqrt, **rules)
+    x = torch.tensor([1.0, 4.0])
+    root(x)  # no derivative: rules do not matter
+    derivative = {
+        "backward": lambda: root(x.clone().requires_grad_()).sum().backward(),
+        "jacfwd": lambda: torch.func.jacfwd(root)(x),
+        "jacrev": lambda: torch.func.jacrev(root)(x),
+    }[way]
+    with pytest.raises(ProgramError, match=f"of sqrt is not linear in {of}, its first argument"):
+        derivative()
+
+
+def test_rules_that_draw_random_numbers_or_clip_gradients_are_taken() -> None:
+    x = torch.ones(4, requires_grad=True)
+    for rule in (lambda grad, value, x: grad + torch.randn(4), lambda grad, value, x: grad.clamp(-0.1, 0.1)):
+        same = custom_gradient(torch.sqrt, vjp=rule)
+        assert torch.autograd.grad(same(x).sum(), x)[0].shape == (4,)
+
+
+@pytest.mark.parametrize("way", ["backward", "jacfwd"])
+def test_a_rule_that_fails_is_told_with_its_line(way: str) -> None:
+    def failing(*arguments):
+        raise ValueError("no solution")
+
+    root = custom_gradient(torch.sqrt, vjp=failing, jvp=failing)
+    x = torch.ones(2)
+    with pytest.raises(ProgramError, match=r"test_custom_gradient.py, line \d+: .* of sqrt failed: ValueError: no sol"):
+        root(x.clone().requires_grad_()).sum().backward() if way == "backward" else torch.func.jacfwd(root)(x)
+
+
 def test_modules_that_a_function_closes_over_or_is_bound_to_are_refused_if_their_derivative_is_needed() -> None:
     class Scaled(torch.nn.Module):
         def __init__(self) -> None:
