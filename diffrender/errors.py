@@ -45,5 +45,9 @@ class OrientationWarning(UserWarning):
     """Some faces of a mesh face another way than most of their surface."""
 
 
+class ProgramWarning(UserWarning):
+    """A fit of a program's parameters ended before its last step, or starts where it hardly moves."""
+
+
 class NotFiniteWarning(UserWarning):
     """Faces of a mesh have vertices that are not finite, so that they are not drawn."""

@@ -20,6 +20,7 @@ from diffrender.fit.losses.pointwise import L2
 from diffrender.fit.model import SceneModel
 from diffrender.fit.objective import Loss, Objective, Term
 from diffrender.fit.optimizer.levenberg_marquardt import MOST_OF_MATRIX, LevenbergMarquardt
+from diffrender.fit.parametrizations.bounded import Bounded
 from diffrender.render.aovs import channels_of
 from diffrender.render.supersample import render_supersampled
 from diffrender.scene.quantity_kinds import CAMERA_POSES, POSE
@@ -64,8 +65,17 @@ class Posterior(NamedTuple):
         return Covariance(self.covariance.matrix[index][:, index], self.covariance.undetermined[index])
 
     def deviations_of(self, path: str) -> Tensor:
-        """Return the standard deviations of the value at `path`, of its shape; infinite where not determined."""
-        return self.within([path]).deviations(self.of(path)[1])
+        """Return the standard deviations of the value at `path`, of its shape; infinite where not determined.
+
+        They are where an end of its range holds a number.
+        """
+        found = self.within([path]).deviations(self.of(path)[1])
+        return found.masked_fill(self.is_at_end(path), math.inf)
+
+    def is_at_end(self, path: str) -> Tensor:
+        """Return whether each number of the value at `path` is at an end of its range."""
+        value, method = self.of(path)[0], self.model.parametrization(path)
+        return method.is_at_end(value) if isinstance(method, Bounded) else torch.zeros_like(value, dtype=torch.bool)
 
     def covariance_of(self, paths: Sequence[str]) -> Tensor | None:
         """Return the covariance [K, K] of all numbers of the values at `paths`; None if one is not determined."""
@@ -75,7 +85,8 @@ class Posterior(NamedTuple):
             value, derivative = self.of(path)
             rows.append(derivative.reshape(value.numel(), -1))
         derivative = torch.block_diag(*rows)
-        if not bool(torch.isfinite(within.deviations(derivative)).all()):
+        is_held = any(bool(self.is_at_end(path).any()) for path in paths)
+        if is_held or not bool(torch.isfinite(within.deviations(derivative)).all()):
             return None
         return derivative @ within.matrix @ derivative.T
 
@@ -100,7 +111,8 @@ def find_deviations(posterior: Posterior | None) -> Deviations:
     """Return the standard deviations of all learned values by path; none without a posterior.
 
     Each has `deviation`, numbers as the value's own, or, of a pose, `turn_deg` about the axes of what it maps to and
-    `position` along them. None: the images do not determine it.
+    `position` along them. None: the images do not determine it. `at_end`: a number is at an end of its range, which
+    holds it: it has none.
     """
     found: Deviations = {}
     for path in () if posterior is None else posterior.parts:
@@ -112,6 +124,8 @@ def find_deviations(posterior: Posterior | None) -> Deviations:
             }
         else:
             found[path] = {"deviation": _numbers(posterior.deviations_of(path))}
+            if bool(posterior.is_at_end(path).any()):
+                found[path]["at_end"] = True
     return found
 
 
@@ -123,7 +137,7 @@ def find_covariance(posterior: Posterior | None) -> dict[str, Any]:
     """
     if posterior is None:
         return {}
-    names, blocks = [], []
+    names, blocks, is_held = [], [], []
     for path in posterior.parts:
         value, derivative = posterior.of(path)
         is_pose = posterior.model.kind(path) in (POSE, CAMERA_POSES)
@@ -133,11 +147,13 @@ def find_covariance(posterior: Posterior | None) -> dict[str, Any]:
             words[-2:] = ("turn_deg", "position"), "xyz"
         names += [".".join(map(str, (path, *each))) for each in itertools.product(*words)]
         blocks.append(rows.reshape(-1, rows.shape[-1]))
+        held = rows.new_zeros(len(blocks[-1]), dtype=torch.bool) if is_pose else posterior.is_at_end(path)
+        is_held.append(held.reshape(-1))
         if len(names) > MOST_OF_COVARIANCE:
             return {}
     derivative = torch.block_diag(*blocks)
     matrix = derivative @ posterior.covariance.matrix @ derivative.T
-    is_known = torch.isfinite(posterior.covariance.deviations(derivative)).tolist()
+    is_known = (torch.isfinite(posterior.covariance.deviations(derivative)) & ~torch.cat(is_held)).tolist()
     return {
         "of": names,
         "matrix": [
@@ -150,6 +166,10 @@ def find_covariance(posterior: Posterior | None) -> dict[str, Any]:
 def describe_deviation(deviation: Mapping[str, Any]) -> str:
     """Return standard deviations as words for the report."""
     words = {"deviation": "{}", "turn_deg": "{} degrees about the axes", "position": "{} along them"}
+    if deviation.get("at_end"):
+        words["at_end"] = "as far as it is not at an end of its range"
+    if deviation == {"deviation": None, "at_end": True}:
+        return "no standard deviation: it is at an end of its range"
     parts = [words[key].format(_join(numbers)) for key, numbers in deviation.items()]
     return f"standard deviation {', '.join(parts)}"
 

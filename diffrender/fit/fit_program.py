@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from diffrender.checks import check_type
-from diffrender.errors import ShapeError
+from diffrender.checks import check_number, check_type
+from diffrender.errors import ProgramWarning, ShapeError
 from diffrender.fit.loop import FitResult, FitSettings, fit
 from diffrender.fit.losses.pyramid import Pyramid
 from diffrender.fit.model import SceneModel
@@ -82,9 +84,15 @@ def fit_program(
 
     For standard deviations, or Levenberg and Marquardt's method, write it as `program` of a scene file.
 
-    Raises ProgramError if the function fails at the start; a later failure ends the fit, and `result` says so.
+    Raises ProgramError if the function fails at the start; ShapeError for steps and rates that are not above 0. A later
+    failure ends the fit, with a ProgramWarning and in `result`. A start at an end of its range, from which Adam's steps
+    lead slowly, is warned of.
     """
     check_type("fit_program", "views", views, Views)
+    check_number("fit_program", "steps", steps, whole=True)
+    check_number("fit_program", "lr", lr)
+    if not (steps > 0 and 0 < lr < math.inf):
+        raise ShapeError(f"fit_program: steps and lr must be above 0, got {steps} and {lr:g}")
     starts = {name: each if isinstance(each, Parameter) else Parameter(each) for name, each in parameters.items()}
     times = None if views.cameras.time is None else views.cameras.time.unique()
     program = Program(function, times, anneal=anneal)
@@ -94,6 +102,14 @@ def fit_program(
         raise ShapeError("fit_program: give the `scene` whose values the function returns, or return a whole Scene")
     methods = {f"{ROOT}.{name}": each.parametrization() for name, each in starts.items()}
     model = SceneModel(start, views.cameras, methods, program)
+    at_ends = [name for name, each in starts.items() if each.is_at_end()]
+    if at_ends:
+        warnings.warn(
+            f"fit_program: {', '.join(at_ends)} at an end of the range, from which Adam's steps lead slowly; start"
+            " farther inside, or give a wider range",
+            ProgramWarning,
+            stacklevel=2,
+        )
     units = {name: 1.0 if each.range else float(each.tensor().abs().max()) or 1.0 for name, each in starts.items()}
     settings = {f"{ROOT}.{name}": ParamSettings(lr * unit, schedule=Cosine(0.01)) for name, unit in units.items()}
     losses = _Losses()
@@ -106,6 +122,12 @@ def fit_program(
         lambda shown, cameras, step: render(shown, cameras),
         [losses],
     )
+    if result.stop_reason != "finished":
+        warnings.warn(
+            f"fit_program: ended after {result.steps_done} of {steps} steps: {result.message or result.stop_reason}",
+            ProgramWarning,
+            stacklevel=2,
+        )
     return FoundProgram(dict(result.scene.program), losses.values, result.scene, result)
 
 

@@ -21,6 +21,9 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 
+# Part of PyTorch's message where a tensor that a gradient needs is not what it was.
+IN_PLACE = "modified by an inplace operation"
+
 
 @dataclass(frozen=True)
 class FitSettings:
@@ -153,14 +156,19 @@ def fit(
                     observer.on_step(record, model)
                 ctrl_c.check()
             stepper.finish()
-            message = stepper.failed_trial() if optimizer.converged else None
+            message = stepper.failed_trial()
     except KeyboardInterrupt:
         stop_reason = "interrupted"
         stepper.undo_unfinished()
     except NonFiniteError as error:
         stop_reason, message = error.stop_reason, str(error)
-    except ProgramError as error:
-        if not stepper.undo_last():
+    except RuntimeError as error:
+        if IN_PLACE in str(error):
+            raise ProgramError(
+                "the program changes a tensor in place that its derivative needs, by an operation such as `+=` or"
+                f" `x[0] = ...`; compute a new one (x = x + 1, torch.stack, torch.where): {error}"
+            ) from error
+        if not isinstance(error, ProgramError) or not stepper.undo_last():
             raise
         stop_reason, message = "program", f"{error}. The state after {stepper.done} steps is kept"
     if best is None:

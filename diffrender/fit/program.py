@@ -8,6 +8,7 @@ import sysconfig
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,7 +25,7 @@ from diffrender.geometry.rotations import axis_angle_to_matrix
 from diffrender.programs.bridges.imported import missing_package
 from diffrender.programs.relaxed.anneal import Anneal
 from diffrender.scene.motion import Motion
-from diffrender.scene.parameter_paths import ParameterPath, resolve_path, scene_values, with_values
+from diffrender.scene.parameter_paths import ParameterPath, kind_in, resolve_path, scene_values, with_values
 from diffrender.scene.quantity_kinds import POSITION, kinds_of
 from diffrender.scene.scene import Scene
 
@@ -35,7 +36,13 @@ _MEANINGS = {
     "must override the setup_context": "a function in it has no forward mode (adaptive solvers of torchdiffeq have"
     " none), which levenberg_marquardt needs; take another solver, or `optimize.method: adam`",
     "randomness error mode": "it draws random numbers; draw them once, where the file is imported",
+    **dict.fromkeys(
+        ["does not require grad and does not have a grad_fn", "attempting to call Tensor.requires_grad_()"],
+        "torch.autograd.grad finds no gradients here; torch.func.grad does, of a function, in every method",
+    ),
 }
+# What others call the times.
+LIKE_TIME = {"t", "ts", "times", "timestamp", "timestamps"}
 # What two calls may differ by, of values and of 1: sums in another order, in float32.
 SAME = 1e-4
 # Folders of what others wrote, as in an environment beside the program.
@@ -43,6 +50,8 @@ OTHERS = {"site-packages", "dist-packages", "diffrender"}
 PYTHON = Path(sysconfig.get_paths()["stdlib"]).resolve()
 # Parts of an object's pose that a program may set in place of the whole: shapes of one time.
 PLACEMENT = {"position": (3,), "rotation": (3,)}
+# The parametrisations of values that are nowhere negative.
+AT_LEAST_0 = {"unit_interval", "positive"}
 POSE_FIELD = "pose"
 
 Values: TypeAlias = Mapping[str, Any]
@@ -65,6 +74,10 @@ class Parameter:
             return torch.as_tensor(self.value, dtype=torch.float64).detach().clone()
         except (TypeError, ValueError) as error:
             raise ShapeError(f"a parameter's start must be a number or numbers, got {self.value!r}") from error
+
+    def is_at_end(self) -> bool:
+        """Return whether a number starts at an end of its range."""
+        return self.range is not None and bool(Bounded(*map(float, self.range)).is_at_end(self.tensor()).any())
 
     def parametrization(self) -> Parametrization:
         """Return what keeps it in its range."""
@@ -107,8 +120,8 @@ class Program:
         self.takes_time = TIME in self._signature.parameters
         if self.takes_time and times is None:
             raise ConfigError(
-                f"{self._place()}: `{self.name}` asks for the time of each view, which the targets do not have: give"
-                " targets.fps, or a `time` to each frame of transforms.json"
+                f"{self._place()}: `{self.name}` asks for the time of each view, which not all have: give targets.fps,"
+                " or a `time` in seconds to each frame of transforms.json (in Python: cameras.time)"
             )
 
     @property
@@ -137,8 +150,10 @@ class Program:
         for name, each in taken.items():
             is_needed = each.default is each.empty and each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)
             if is_needed and name != TIME and name not in places:
+                times = "; if it is the times of the views, call it `time`" if name.lower() in LIKE_TIME else ""
                 raise ConfigError(
                     f"program.parameters: {of_function} needs `{name}`; give its value, as in {name}: {{value: 1}}"
+                    + times
                 )
 
     def __call__(self, scene: Scene, step: int | None = None) -> Scene:
@@ -172,11 +187,18 @@ class Program:
 
     @torch.no_grad()
     def start(self, scene: Scene) -> Scene:
-        """Return `scene` as it follows; raise ProgramError if the function returns another thing when called again."""
+        """Return `scene` as it follows.
+
+        Raises ProgramError if the function returns another thing when called again, or a negative colour or the like.
+        """
         first, again = (self(scene) for _ in range(2))
         values, others = (
             {**scene_values(each), **(each.motion.values if each.motion else {})} for each in (first, again)
         )
+        for path in self.paths:
+            low = float(values[path].min()) if kind_in(scene, path).parametrization in AT_LEAST_0 else 0.0
+            if low < 0:
+                raise self._error(scene, f"returned {low:.6g} for {path}, which must be at least 0")
         for path, value in values.items():
             other = others.get(path)
             is_there = other is not None and other.shape == value.shape
@@ -257,8 +279,16 @@ class Program:
             if field in PLACEMENT and not path.startswith("lights."):
                 return resolve_path(scene, pose), field
             full = resolve_path(scene, path)
-        except ConfigError as error:
-            raise self._error(scene, f"returned a value that has no place: {error}") from None
+        except ConfigError:
+            known = [each for each in scene_values(scene) if not each.startswith(f"{ROOT}.")]
+            known += [f"objects.{name}.{part}" for name in scene.objects for part in PLACEMENT]
+            near = get_close_matches(path, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            if path.startswith("cameras"):
+                hint = "; cameras do not follow from programs: move the objects, or learn the cameras by themselves"
+            raise self._error(
+                scene, f"returned {path}, which is no value of the scene{hint}\n  it has: {', '.join(known)}"
+            ) from None
         if full.startswith(f"{ROOT}."):
             raise self._error(scene, f"returned {path}, which is a parameter of its own")
         return full, ""

@@ -28,6 +28,9 @@ from diffrender.scene.cameras import Cameras
 from diffrender.scene.scene import Scene
 from diffrender.scene.target_views import Views
 
+# So many steps end a fit by least squares, each of which goes hardly anywhere.
+LAST_STEPS = 3
+
 
 @dataclass(frozen=True)
 class StepRecord:
@@ -196,9 +199,9 @@ class Stepper:
             raise
 
     def failed_trial(self) -> str | None:
-        """Return how the program failed where the last step wanted to go, or None."""
+        """Return how the program failed where one of the last steps wanted to go, or None."""
         step, message = self._failed_trial or (-1, None)
-        return message if step == self.done - 1 else None
+        return message if 0 <= step >= self.done - LAST_STEPS else None
 
     def _record(self, step: int, evaluated: Evaluated) -> StepRecord:
         terms, psnr_db = evaluated

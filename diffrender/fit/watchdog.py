@@ -113,10 +113,16 @@ class Watchdog:
         """Check that all latents influence the objective; drop the gradients of those that are not `moving` yet."""
         idle = [path for path, latent in self._model.latents.items() if latent.grad is None]
         if idle:
+            what = f"{', '.join(idle)}: no term of the loss depends on it, so it cannot be learned"
+            if all(path.startswith(f"{ROOT}.") for path in idle):
+                raise FitError(
+                    f"{what}: the program does not use it, or loses its derivative, as .detach(), .item(), .numpy(),"
+                    " float() and torch.tensor() do, or what follows from it is not in view; fix it (`optimize:"
+                    f" {{{idle[0]}: off}}`) or leave it out of the parameters"
+                )
             raise FitError(
-                f"{', '.join(idle)}: no term of the loss depends on it, so it cannot be learned; remove it from"
-                " `optimize:`, or check that the object is in view, that the material is lit where lights are learned,"
-                " and that render.edges is not hard where shapes are"
+                f"{what}; remove it from `optimize:`, or check that the object is in view, that the material is lit"
+                " where lights are learned, and that render.edges is not hard where shapes are"
             )
         for path, latent in self._model.latents.items():
             if path not in moving:

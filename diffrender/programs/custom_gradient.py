@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from diffrender.derivatives import has_derivative, tensors_within
-from diffrender.errors import ConfigError, DiffrenderError, ProgramError, ShapeError
+from diffrender.derivatives import constant, has_derivative, tensors_within
+from diffrender.errors import BackendError, ConfigError, DiffrenderError, ProgramError, ShapeError
 
 Rule: TypeAlias = Callable[..., Any]
 # Of rules, as a share of their largest number: what they may differ by from linear ones.
@@ -69,7 +69,8 @@ def custom_gradient(
             if named:
                 raise ConfigError(f"custom_gradient: {rules.name} has arguments that can be given by name alone")
             rules.refuse_nests(arguments)
-            rules.is_due = not rules.is_tried and any(has_derivative(each) for each in arguments if _is_real(each))
+            if not rules.is_tried and not any(map(torch._C._functorch.is_batchedtensor, filter(_is_real, arguments))):
+                rules.is_due = any(map(has_derivative, filter(_is_real, arguments)))
             return _Custom.apply(rules, *arguments)
 
         return call
@@ -156,6 +157,12 @@ class _Rules:
 
     def _try_rules(self, value: Any, arguments: Sequence[Any]) -> None:
         """Raise ProgramError if a rule is not linear: for minus a gradient or tangent it must return minus its own."""
+        # Without derivatives: a rule may be of a function with rules of its own, and so on without end.
+        try:
+            arguments = [constant(each) if isinstance(each, Tensor) else each for each in arguments]
+        except BackendError:  # rows under torch.vmap
+            self.is_tried = False
+            return
         parts = _parts(value)
         grads = tuple(_waves(part) if _is_real(part) else torch.zeros_like(part) for part in parts)
         tangents = tuple(_waves(each) if _is_real(each) else None for each in arguments)

@@ -138,6 +138,11 @@ def kind_of(scene: Scene, cameras: Cameras, path: str) -> Kind:
     return leaves[_resolve(scene, leaves, path)].kind
 
 
+def kind_in(scene: Scene, path: str) -> Kind:
+    """Return the kind of quantity at the canonical `path` of a scene."""
+    return _leaves_of_scene(scene)[path].kind
+
+
 def get_value(scene: Scene, cameras: Cameras, path: str) -> Tensor:
     """Return the tensor at `path`."""
     leaves = _leaves(scene, cameras)

@@ -60,6 +60,7 @@ from diffrender.setup.programs import (
     check_apart,
     follow_program,
     load_scene_program,
+    notes_of_starts,
     times_of,
     with_hashes,
 )
@@ -163,13 +164,18 @@ def build_fit(config: FitConfig) -> FitSetup:
     origin = targets.place.origin
     config = shift_positions(config, (-origin[0], -origin[1], -origin[2]))
     config = _with_findings(config, targets)
+    place = targets.place
+    if config.program is not None:  # which may put objects in their place
+        targets = targets._replace(place=place._replace(doubt=None))
     targets, chosen, built = _build_start(config, targets)
     _check_flashes(built.scene, targets.fit)
     loaded = load_scene_program(built.parts)
     heldout = None if targets.heldout is None else targets.heldout.cameras
     program = None if loaded is None else bind_program(loaded, times_of(targets.fit.cameras, heldout), origin)
     written = None if config.from_run else chosen.config
-    scene, config, notes, names = follow_program(built, written, targets.place, loaded, program, origin)
+    scene, config, notes, names = follow_program(
+        built, written, targets.place._replace(doubt=place.doubt), loaded, program, origin
+    )
     if loaded is not None:
         config = config.model_copy(update={"program": loaded.options})
     region = targets.place.region
@@ -198,7 +204,7 @@ def build_fit(config: FitConfig) -> FitSetup:
         target_cameras=targets.cameras,
         relit=None if targets.relit is None else _move_relit(targets.relit, scene, device),
         origin=origin,
-        notes=tuple(dict.fromkeys((*targets.notes, *notes))),
+        notes=tuple(dict.fromkeys((*targets.notes, *notes, *notes_of_starts(loaded, config.optimize.method)))),
         reasons=chosen.reasons,
         region=region,
         program=loaded,

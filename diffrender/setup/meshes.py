@@ -83,7 +83,9 @@ def _build(
     fill = FILLERS.get(type(options))
     if fill is not None:
         filled = fill(options, place, frame is None)
-        if options.aabb is None and filled != options:
+        # The middle of a mesh with a pose is its own origin, wherever that is.
+        own = {"center": options.center} if frame is not None and hasattr(options, "center") else {}
+        if options.aabb is None and filled.model_copy(update=own) != options:
             place.require_sight(where)
         options = filled
     triangles, colors = PRIMITIVES[type(options)](options)

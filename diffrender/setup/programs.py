@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import inspect
 import math
+import os
 import sys
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
@@ -43,11 +44,16 @@ REPORT, RANGES = "report", "RANGES"
 
 @dataclass(frozen=True)
 class LoadedProgram:
-    """The code of a program. options: with the ranges of its file. module: that file, imported. function: in it."""
+    """The code of a program.
+
+    options: with the ranges of its file. module: that file, imported. function: in it. dtype: PyTorch's default dtype
+    in it, which it may have set; that of everything else stays what it is.
+    """
 
     options: ProgramOptions
     module: ModuleType
     function: Callable[..., Any]
+    dtype: torch.dtype = torch.float32
 
     @property
     def report(self) -> Callable[[Any], Any] | None:
@@ -62,6 +68,14 @@ class LoadedProgram:
         """Return the numbers that follow from the step. Where steps are not known, as for targets, the last counts."""
         numbers = self.options.anneal.by_name()
         return {name: Anneal(*each.values, each.until or 1) for name, each in numbers.items()}
+
+
+def notes_of_starts(loaded: LoadedProgram | None, method: str) -> list[str]:
+    """Return a note of parameters that start at an end of their range, if Adam is to lead them away from it."""
+    parameters = {} if loaded is None or method != "adam" else loaded.parameters()
+    at_ends = ", ".join(f"program.{name}" for name, each in parameters.items() if each.is_at_end())
+    remedy = "start farther inside, widen the range, or set optimize.method: levenberg_marquardt"
+    return [f"{at_ends}: at an end of the range, from which Adam's steps lead slowly; {remedy}"] if at_ends else []
 
 
 def fill_anneal(options: ProgramOptions, steps: int) -> ProgramOptions:
@@ -125,11 +139,16 @@ def load_program(options: ProgramOptions, where: str = "program") -> LoadedProgr
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # where dataclasses look for their module
     make_importable(file)
+    folder, dtype = os.getcwd(), torch.get_default_dtype()
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise _import_error(file, error) from error
+    finally:
+        own_dtype = torch.get_default_dtype()
+        torch.set_default_dtype(dtype)
+        os.chdir(folder)
     check_imported(file)
     function = getattr(module, options.function, None)
     if not callable(function):
@@ -139,7 +158,7 @@ def load_program(options: ProgramOptions, where: str = "program") -> LoadedProgr
     if not isinstance(ranges, Mapping):
         raise ConfigError(f"{options.file}: {RANGES} must be a dict of ranges by parameter, got {ranges!r}")
     _check_names_of_ranges(options, list(map(str, ranges)), function)
-    return LoadedProgram(_with_ranges(options, ranges), module, function)
+    return LoadedProgram(_with_ranges(options, ranges), module, function, own_dtype)
 
 
 def load_scene_program(config: FitConfig) -> LoadedProgram | None:
@@ -217,8 +236,13 @@ def bind_program(loaded: LoadedProgram, times: Tensor | None, origin: Origin = Z
 
     @functools.wraps(function)
     def run(**arguments: Any) -> Any:
-        with checkpoints_every(every):
-            return function(**arguments)
+        dtype = torch.get_default_dtype()
+        torch.set_default_dtype(loaded.dtype)
+        try:
+            with checkpoints_every(every):
+                return function(**arguments)
+        finally:
+            torch.set_default_dtype(dtype)
 
     program = Program(run, times, origin, loaded.annealed())
     program.check_names(list(loaded.parameters()))
@@ -235,17 +259,18 @@ def follow_program(
 ) -> BuiltScene[Parts]:
     """Return a scene as it follows from its program; a scene from a run keeps the parameters that it has.
 
-    parts: the options that it was built from in `place`. It is built again if the program puts objects in a place that
-    have no pose: meshes of objects with a pose are about their origins. None: it is left as it is.
+    parts: the options that it was built from, in `place` but for its doubt. It is built again if the program puts
+    objects in a place that have no pose: meshes of objects with a pose are about their origins; and if the place is
+    doubtful, which does not matter to these. None: it is left as it is.
     origin: the point of the world that is the origin of `parts`.
     """
     if loaded is None or program is None:
         return built._replace(scene=replace(built.scene, program={}))
     scene = _started(built.scene, loaded, program)
     posed = None if parts is None else _with_poses(parts, built.names, program.placed, origin)
-    if posed is None:
+    if parts is None or (posed is None and place.doubt is None):
         return built._replace(scene=scene)
-    again = build_scene(posed, place)
+    again = build_scene(posed or parts, place)
     scene, notes = _started(again.scene, loaded, program), list(dict.fromkeys(built.notes + again.notes))
     return again._replace(scene=scene, notes=notes)
 

@@ -139,7 +139,14 @@ def _read(
         path, CaptureOptions(options.resolution, background, options.masks, aovs, skip_missing, ignore, options.fov_deg)
     )
     notes = [f"{Path(path).name}: {note}" for note in capture.notes]
+    own_times = capture.views.cameras.time
     views = replace(capture.views, cameras=with_times(capture.views.cameras, options.fps))
+    if own_times is not None and options.fps is not None and float((own_times - views.cameras.time).abs().max()) > 1e-3:
+        first, last = (float(each) for each in own_times.aminmax())
+        notes.append(
+            f"{Path(path).name}: targets.fps replaces the `time` of its frames, {first:g} to {last:g} s, by 0 to"
+            f" {float(views.cameras.time[-1]):g} s; remove targets.fps to keep it"
+        )
     if options.test_every != "auto" or capture.holds_out:
         return *_split(views, options), capture.aabb, capture.origin, notes
     heldout, told = (None, ()) if capture.read_heldout is None else capture.read_heldout()

@@ -107,15 +107,28 @@ def test_what_counts_as_far_from_the_true_value(
     assert (value_checks.find_missed_truth(course) is not None) == is_told
 
 
-def test_a_program_in_the_way_of_the_last_step_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fastest", [1, 1.1])
+def test_a_program_in_the_way_of_the_last_steps_is_told(fastest: float, tmp_path: Path) -> None:
     """Trials that cannot be rendered are damped, which ended a fit far from the truth without a word."""
-    scene = write_ball(tmp_path, PROGRAM.replace("    height =", "    assert speed < 1, 'too fast'\n    height ="))
+    failing = f"    assert speed < {fastest}, 'too fast'\n    height ="
+    scene = write_ball(tmp_path, PROGRAM.replace("    height =", failing))
     (tmp_path / "true.py").write_text(PROGRAM)
     overrides = ["optimize={method: levenberg_marquardt}", f"targets.synthetic.program.file={tmp_path / 'true.py'}"]
     run = run_ball(scene, *overrides)
     (told,) = (reason for reason in run.metrics["reasons"] if reason["key"] == "program_in_the_way")
     assert "AssertionError: too fast" in told["text"] and "range" in told["remedy"]
     assert run.metrics["verdict"] != "good"
+
+
+def test_a_number_at_the_end_of_its_range_has_no_deviation_and_the_range_is_named(tmp_path: Path) -> None:
+    overrides = ["optimize={method: levenberg_marquardt}", "program.parameters.speed.range=[0, 1]"]
+    run = run_ball(write_ball(tmp_path), *overrides)
+    (told,) = (reason for reason in run.metrics["reasons"] if reason["key"] == "at_bound")
+    assert "program.speed" in told["text"] and "program.parameters.<name>.range" in told["remedy"]
+    assert run.metrics["deviations"]["program.speed"] == {"deviation": None, "at_end": True}
+    assert run.metrics["deviations"]["program.side"]["deviation"] > 0
+    matrix = run.metrics["covariance"]["matrix"]
+    assert matrix[0] == [None, None] and matrix[1][1] > 0
 
 
 CERTAIN = """

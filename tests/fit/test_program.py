@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffrender.errors import ConfigError, ProgramError, ShapeError
+from diffrender.errors import ConfigError, FitError, ProgramError, ProgramWarning, ShapeError
 from diffrender.fit.fit_program import fit_program
 from diffrender.fit.model import SceneModel
 from diffrender.fit.program import Parameter, Program, innermost, with_parameters
@@ -237,9 +237,11 @@ def test_wrong_values_are_named() -> None:
     rows = torch.zeros(3, 3)
     bad = rows.clone()
     bad[1:, 1] = torch.nan
-    assert re.search(
-        place + r".*'objects\.boll\.pose'.*did you mean objects\.ball\.pose", case({"objects.boll.position": rows})
-    )
+    for wrong in ("objects.boll.position", "objects.ball.positon"):
+        told = case({wrong: rows})
+        assert re.search(place + re.escape(wrong) + r", .*did you mean objects\.ball\.position\?", told)
+        assert "objects.ball.rotation" in told and "program.speed" not in told
+    assert re.search(place + r"cameras\.pose, .* cameras do not follow from programs", case({"cameras.pose": rows}))
     assert re.search(
         place + r"objects\.ball\.position of shape \[2, 3\]; it must be \[3\], or \[3, 3\]",
         case({"objects.ball.position": rows[:2]}),
@@ -261,12 +263,38 @@ def test_wrong_values_are_named() -> None:
     assert re.search(wrong, case({"objects.ball.scale": torch.tensor(-2.0)}))
 
 
+def test_negative_colours_are_refused_at_the_start_alone() -> None:
+    def f(speed: Tensor):
+        return {"background": torch.stack([speed, 0 * speed, 2 + speed])}
+
+    program = Program(f)
+    assert program.start(still(speed=0.5)).background[2] == 2.5
+    with pytest.raises(ProgramError, match=r"returned -0\.5 for background, which must be at least 0"):
+        program.start(still(speed=-0.5))
+    program(still(speed=-0.5))
+
+
+def test_forces_by_autograd_are_told_the_way_that_works() -> None:
+    def energy(x: Tensor) -> Tensor:
+        return (x**2 / 2).sum()
+
+    def f(speed: Tensor):
+        return {"background": torch.autograd.grad(energy(speed), speed)[0].expand(3)}
+
+    assert "torch.func.grad does" in refused(f)
+    program = Program(lambda speed: {"background": torch.func.grad(energy)(speed).expand(3)})
+    with torch.no_grad():
+        assert float(program(still(speed=0.5)).background[0]) == 0.5
+
+
 def test_functions_and_parameters_must_suit_each_other() -> None:
     program = Program(throw, TIMES)
     with pytest.raises(ConfigError, match=r"program\.parameters\.mass: `throw\(speed.*has no argument `mass`"):
         program.check_names(["speed", "mass"])
-    with pytest.raises(ConfigError, match="needs `speed`"):
+    with pytest.raises(ConfigError, match=r"needs `speed`; give its value, as in speed: \{value: 1\}$"):
         program.check_names([])
+    with pytest.raises(ConfigError, match=r"needs `t`; .* if it is the times of the views, call it `time`"):
+        Program(lambda speed, t: {}).check_names(["speed"])
     with pytest.raises(ConfigError, match=r"asks for the time of each view.*targets\.fps"):
         Program(throw)
     Program(lambda **any_of_them: {}).check_names(["a", "b"])
@@ -309,7 +337,8 @@ def test_a_failure_on_the_way_keeps_the_last_state_that_works() -> None:
         return throw(speed, time)
 
     views = views_of(Program(throw, TIMES)(still(speed=0.9)), TIMES)
-    found = fit_program(brittle, views, {"speed": Parameter(0.3, range=(0, 2))}, still(), steps=60)
+    with pytest.warns(ProgramWarning, match=r"ended after \d+ of 60 steps: .*too fast"):
+        found = fit_program(brittle, views, {"speed": Parameter(0.3, range=(0, 2))}, still(), steps=60)
     assert found.result.stop_reason == "program" and "too fast" in str(found.result.message)
     assert 0 < found.result.steps_done < 60
     assert 0.3 < float(found.parameters["speed"]) <= 0.5
@@ -334,12 +363,41 @@ def test_a_start_that_is_no_number_names_its_parameter() -> None:
         fit_program(throw, views, {"speed": "0.7"}, still())  # pyright: ignore[reportArgumentType]
 
 
+def test_a_start_at_an_end_of_its_range_and_rates_that_are_none_are_told() -> None:
+    views = views_of(Program(throw, TIMES)(still(speed=0.9)), TIMES)
+    with pytest.warns(ProgramWarning, match="speed at an end of the range"):
+        fit_program(throw, views, {"speed": Parameter(0.5, range=(0.5, 2))}, still(), steps=1)
+    for wrong in ({"lr": -1}, {"lr": torch.nan}, {"steps": 0}):
+        with pytest.raises(ShapeError, match="steps and lr must be above 0"):
+            fit_program(throw, views, {"speed": 0.5}, still(), **wrong)
+
+
+def test_what_a_tensor_changed_in_place_and_a_parameter_without_use_are_is_told() -> None:
+    views = views_of(Program(throw, TIMES)(still(speed=0.9)), TIMES)
+
+    def changes(speed: Tensor, time: Tensor):
+        power = speed.exp()
+        square = power * power
+        power += 1
+        return throw(square, time)
+
+    with pytest.raises(ProgramError, match=r"changes a tensor in place .* compute a new one"):
+        fit_program(changes, views, {"speed": 0.5}, still())
+
+    def forgets(speed: Tensor, mass: Tensor, time: Tensor):
+        return throw(speed * mass.item(), time)
+
+    with pytest.raises(FitError, match=r"program\.mass: .* the program does not use it, or loses its derivative"):
+        fit_program(forgets, views, {"speed": 0.5, "mass": 1.0}, still())
+
+
 def test_a_slope_without_end_is_told_of_the_program() -> None:
     def brake(speed: Tensor, time: Tensor):
         return throw(speed - (speed - speed.detach()).square().sqrt(), time)
 
     views = views_of(Program(throw, TIMES)(still(speed=0.9)), TIMES)
-    found = fit_program(brake, views, {"speed": Parameter(0.3, range=(0, 2))}, still(), steps=3)
+    with pytest.warns(ProgramWarning, match="is not finite"):
+        found = fit_program(brake, views, {"speed": Parameter(0.3, range=(0, 2))}, still(), steps=3)
     message = str(found.result.message)
     assert found.result.stop_reason == "non_finite"
     assert "the gradient of program.speed is not finite" in message and "as sqrt and a norm at 0" in message
@@ -378,7 +436,7 @@ def test_a_function_that_returns_another_thing_when_called_again_is_not_learned(
 
 def test_values_without_a_scene_are_refused() -> None:
     views = views_of(Program(throw, TIMES)(still(speed=0.9)), TIMES)
-    with pytest.raises(ProgramError, match=r"objects\.ball\.pose"):
+    with pytest.raises(ProgramError, match=r"objects\.ball\.position"):
         fit_program(throw, views, {"speed": 0.3})
     with pytest.raises(ShapeError, match="give the `scene`"):
         fit_program(lambda speed: {}, views, {"speed": 0.3})

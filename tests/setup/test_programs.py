@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from support.moving_ball import PROGRAM, write_ball
 
 from diffrender.config.load import load_config
 from diffrender.config.options.programs import ProgramOptions
-from diffrender.errors import ConfigError, ProgramError
+from diffrender.errors import ConfigError, DataError, ProgramError
 from diffrender.fit.checkpointed_loop import _EVERY
 from diffrender.fit.parametrizations.bounded import Bounded
 from diffrender.scene.parameter_paths import scene_at
@@ -23,6 +24,7 @@ from diffrender.setup.local_origin import ZERO
 from diffrender.setup.programs import bind_program, follow_program, load_program, load_scene_program, programs_of
 from diffrender.setup.region import InitRegion, Region
 from diffrender.setup.scene import build_scene
+from diffrender.writers.capture import write_capture
 
 LEAVES_A_TRACE = "from pathlib import Path\nPath(__file__).with_name('imported').touch()\n" + PROGRAM
 
@@ -177,6 +179,36 @@ def test_the_mesh_of_an_object_that_a_program_places_is_about_its_origin(tmp_pat
     setup = build_fit(config)
     assert float(setup.scene.objects["ball"].mesh.vertices.mean(0).abs().max()) < 1e-3
     assert setup.config.objects is not None and setup.config.objects[0].pose is not None
+
+
+def test_a_mesh_that_a_program_places_may_be_seen_by_a_camera_that_stands_still(tmp_path: Path) -> None:
+    """Where it is cannot be seen, and need not be; of a mesh that is not placed, it must be known."""
+    scene = write_ball(tmp_path)
+    parts = load_config(scene)
+    write_capture(tmp_path / "seen", build_fit(parts).fit_views)
+    targets = f"targets={{path: {tmp_path / 'seen'}, fps: 6, test_every: null}}"
+    ball = "{name: ball, mesh: {init: sphere, radius: 0.4}, material: unlit}"
+    other = "{name: other, mesh: {init: sphere, radius: 0.1}, material: unlit}"
+    setup = build_fit(load_config(scene, [targets, f"objects=[{ball}]"]))
+    assert float(setup.scene.objects["ball"].mesh.vertices.mean(0).abs().max()) < 1e-3
+    with pytest.raises(DataError, match=r"objects\.other\.mesh: the targets do not show where the object is"):
+        build_fit(load_config(scene, [targets, f"objects=[{ball}, {other}]"]))
+
+
+def test_a_program_may_set_its_own_default_dtype_and_folder(tmp_path: Path) -> None:
+    own = "import os\nimport torch\ntorch.set_default_dtype(torch.float64)\nos.chdir('/')\nFOUND = []\n"
+    noting = "    FOUND.append(torch.zeros(1).dtype)\n    height ="
+    before = os.getcwd()
+    setup = build_fit(load_config(write_ball(tmp_path, own + PROGRAM.replace("    height =", noting))))
+    assert torch.get_default_dtype() == torch.float32 and os.getcwd() == before
+    assert setup.program is not None and set(setup.program.module.FOUND) == {torch.float64}
+
+
+def test_a_start_at_an_end_of_its_range_is_noted_for_adam_alone(tmp_path: Path) -> None:
+    for method, is_told in (("adam", True), ("levenberg_marquardt", False)):
+        overrides = [f"optimize={{method: {method}}}", "program.parameters.speed={value: 3, range: [0, 3]}"]
+        notes = build_fit(load_config(write_ball(tmp_path), overrides)).notes
+        assert any("program.speed: at an end of the range" in note for note in notes) == is_told
 
 
 def test_a_mesh_that_a_program_places_far_from_the_origin_is_about_its_own(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def find_unfinished_descent(course: Course) -> Reason | None:
     before, last, steps = objectives[-2][1], objectives[-1][1], setup.settings.steps
     gain = objectives[0][1] - last
     is_falling = before - last > STILL_FALLING * gain > 0 and before - last > STILL_FALLING_OF_REST * last
-    is_short = steps < FEWEST_STEPS and last < before
+    is_short = steps < FEWEST_STEPS and f"{last:.3g}" != f"{before:.3g}" and last < before
     if not (is_falling or is_short):
         return None
     return Reason(

@@ -88,17 +88,21 @@ def find_missed_truth(course: Course) -> Reason | None:
 
 def find_values_at_bounds(course: Course) -> Reason | None:
     """Values that ended at an end of their range."""
-    found = []
+    found, paths = [], []
     for path, before, after in _changes(course):
         words = _describe_bound(course, path, before, after)
         if words:
             found.append(f"{path} {words}")
+            paths.append(path)
     if not found:
         return None
     return Reason(
         "at_bound",
         f"{'; '.join(found)}",
-        "It makes up for something else that is wrong: check the brightness of lights and images, and what is fixed",
+        "Widen the range (program.parameters.<name>.range), or check what is fixed: it may make up for that"
+        if all(path.startswith(f"{ROOT}.") for path in paths)
+        else "It makes up for something else that is wrong: check the brightness of lights and images, and what is"
+        " fixed",
     )
 
 

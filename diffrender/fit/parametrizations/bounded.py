@@ -33,6 +33,11 @@ class Bounded(Parametrization):
                 f"bounded: the low bound must be below the high one, both finite, got {self.low:g} and {self.high:g}"
             )
 
+    def is_at_end(self, value: Tensor) -> Tensor:
+        """Return whether each number is so near an end of the range, about MARGIN of it, that it hardly moves."""
+        share = (value - self.low) / (self.high - self.low)
+        return (share < 2 * MARGIN) | (share > 1 - 2 * MARGIN)
+
     def value_of(self, latent: Tensor) -> Tensor:
         """Return the value between the bounds."""
         return self.low + (self.high - self.low) * UnitInterval().value_of(latent)
