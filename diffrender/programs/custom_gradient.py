@@ -69,8 +69,7 @@ def custom_gradient(
             if named:
                 raise ConfigError(f"custom_gradient: {rules.name} has arguments that can be given by name alone")
             rules.refuse_nests(arguments)
-            if not rules.is_tried and not any(map(torch._C._functorch.is_batchedtensor, filter(_is_real, arguments))):
-                rules.is_due = any(map(has_derivative, filter(_is_real, arguments)))
+            rules.is_due = not rules.is_tried and _have_derivative(arguments)
             return _Custom.apply(rules, *arguments)
 
         return call
@@ -361,6 +360,14 @@ def _is_filled(cell: Any) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _have_derivative(arguments: Sequence[Any]) -> bool:
+    """Return whether one has a derivative; no if that is of rows under torch.vmap."""
+    try:
+        return any(map(has_derivative, filter(_is_real, arguments)))
+    except BackendError:
+        return False
 
 
 def _is_real(each: Any) -> bool:
