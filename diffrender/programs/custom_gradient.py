@@ -363,10 +363,10 @@ def _is_filled(cell: Any) -> bool:
 
 
 def _have_derivative(arguments: Sequence[Any]) -> bool:
-    """Return whether one has a derivative; no if that is of rows under torch.vmap."""
+    """Return whether one has a derivative; no for rows under torch.vmap, which PyTorch cannot ask."""
     try:
         return any(map(has_derivative, filter(_is_real, arguments)))
-    except BackendError:
+    except RuntimeError:
         return False
 
 
