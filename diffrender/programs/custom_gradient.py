@@ -171,7 +171,7 @@ class _Rules:
                 rows = tuple(None if row is None else sign * row for row in given)
                 first = rows[0] if kind == "vjp" and not isinstance(value, tuple) else rows
                 found = [] if rule is None else _parts(rule(first, value, *arguments))
-                return torch.cat([torch.zeros(0), *(row.reshape(-1).double() for row in found if _is_real(row))])
+                return torch.cat([torch.zeros(0), *(row.reshape(-1).double().cpu() for row in found if _is_real(row))])
 
             try:
                 with torch.no_grad(), warnings.catch_warnings():

@@ -190,6 +190,10 @@ def test_a_mesh_that_a_program_places_may_be_seen_by_a_camera_that_stands_still(
     ball = "{name: ball, mesh: {init: sphere, radius: 0.4}, material: unlit}"
     other = "{name: other, mesh: {init: sphere, radius: 0.1}, material: unlit}"
     setup = build_fit(load_config(scene, [targets, f"objects=[{ball}]"]))
+    # Two views of three were written, with times.
+    assert any("targets.fps replaces the `time` of its frames, 0.166667 to 1.16667 s" in note for note in setup.notes)
+    without = build_fit(load_config(scene, [targets.replace("fps: 6, ", ""), f"objects=[{ball}]"]))
+    assert not any("targets.fps" in note for note in without.notes)
     assert float(setup.scene.objects["ball"].mesh.vertices.mean(0).abs().max()) < 1e-3
     with pytest.raises(DataError, match=r"objects\.other\.mesh: the targets do not show where the object is"):
         build_fit(load_config(scene, [targets, f"objects=[{ball}, {other}]"]))
