@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +14,7 @@ from torch import Tensor
 from diffrender.app.uncertainty import Deviations, Posterior, describe_deviation
 from diffrender.errors import DataError
 from diffrender.fit.loop import FitResult
-from diffrender.fit.program import ROOT, written
+from diffrender.fit.program import ROOT, innermost, written
 from diffrender.scene.scene import Scene
 from diffrender.setup.fit_setup import FitSetup
 from diffrender.setup.parameters import ranges_of
@@ -88,12 +89,21 @@ def units_of(setup: FitSetup) -> dict[str, str]:
 
 
 def draw_program(path: Path, setup: FitSetup, result: FitResult, posterior: Posterior | None = None) -> None:
-    """Write the figure that the program's own `report` draws, if it has one. Raises whatever that raises."""
+    """Write the figure that the program's own `report` draws, if it has one.
+
+    Raises DataError, with file and line, if that fails or returns no figure.
+    """
     report = None if setup.program is None else setup.program.report
     if report is None:
         return
-    with torch.no_grad():
-        figure = report(_with_certainty(program_run(setup, result), setup, posterior))
+    try:
+        with torch.no_grad():
+            figure = report(_with_certainty(program_run(setup, result), setup, posterior))
+    except Exception as error:
+        file = Path(report.__code__.co_filename if hasattr(report, "__code__") else PLOT)
+        place = innermost(file, traceback.extract_tb(error.__traceback__))
+        at = "" if place is None else "{}, line {}: ".format(*place)
+        raise DataError(f"{at}`report` of the program failed: {type(error).__name__}: {error}") from error
     if not hasattr(figure, "savefig"):
         raise DataError(f"`report` of the program must return a matplotlib Figure, got {type(figure).__name__}")
     with replacing(path) as temporary:

@@ -305,7 +305,9 @@ class Program:
         n_times = None if self._times is None else len(self._times)
         moves = self.takes_time and tuple(tensor.shape) == (n_times, *shape)
         if not moves and tuple(tensor.shape) != shape:
-            per_time = f", or {[n_times, *shape]} with one row per time" if self.takes_time else ""
+            is_row_each = tuple(tensor.shape) == (n_times, *shape)
+            per_time = f", or {[n_times, *shape]} with one row per time" if self.takes_time or is_row_each else ""
+            per_time += ", which needs an argument `time`" if is_row_each else ""
             message = f"returned {path} of shape {list(tensor.shape)}; it must be {list(shape)}{per_time}"
             raise self._error(scene, message)
         is_finite = torch.isfinite(tensor.detach())

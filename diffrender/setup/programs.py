@@ -153,7 +153,8 @@ def load_program(options: ProgramOptions, where: str = "program") -> LoadedProgr
     function = getattr(module, options.function, None)
     if not callable(function):
         known = [key for key, each in vars(module).items() if callable(each) and not key.startswith("_")]
-        raise ConfigError(f"{where}.function: {file} has no function `{options.function}`; it has {', '.join(known)}")
+        has = f"it has {', '.join(known)}" if known else "it has none"
+        raise ConfigError(f"{where}.function: {file} has no function `{options.function}`; {has}")
     ranges = getattr(module, RANGES, {})
     if not isinstance(ranges, Mapping):
         raise ConfigError(f"{options.file}: {RANGES} must be a dict of ranges by parameter, got {ranges!r}")

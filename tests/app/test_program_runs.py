@@ -171,7 +171,9 @@ def test_a_report_that_fails_is_told_and_loses_nothing(tmp_path: Path) -> None:
     scene = write_ball(tmp_path, PROGRAM + "\ndef report(run):\n    return 1 / 0\n")
     run = run_ball(scene, "optimize.steps=1")
     assert not (run.folder / "program.png").exists()
-    assert "program.png could not be drawn: division by zero" in (run.folder / "report.html").read_text()
+    told = (run.folder / "report.html").read_text()
+    assert "program.png could not be drawn: " in told
+    assert f"ball.py, line {len(PROGRAM.splitlines()) + 3}: `report` of the program failed: ZeroDivisionError" in told
 
 
 def test_a_program_without_forward_mode_is_told_what_it_lacks(tmp_path: Path) -> None:

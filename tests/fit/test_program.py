@@ -249,6 +249,8 @@ def test_wrong_values_are_named() -> None:
     assert re.search(
         place + r"objects\.ball\.position, which is not finite from time 0\.5 on", case({"objects.ball.position": bad})
     )
+    still_only = refused(lambda speed: {"objects.ball.position": rows})
+    assert "must be [3], or [3, 3] with one row per time, which needs an argument `time`" in still_only
     assert re.search(place + r"str for background, not a tensor", case({"background": "red"}))
     assert re.search(place + r"program\.speed, which is a parameter", case({"program.speed": rows[0, 0]}))
     assert re.search(place + r"a list of tensors for background; join them", case({"background": [rows[0, 0]] * 3}))

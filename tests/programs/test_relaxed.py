@@ -260,6 +260,12 @@ def test_what_cannot_be_is_refused() -> None:
             choice(whole, 1.0)
     with pytest.raises(ShapeError, match="clamp: x must be float32 or float64"):
         relaxed.clamp(whole, 0.0, 1.0, 1.0)
+    with pytest.raises(ShapeError, match=r"while_loop: margin must say how far.* x - y in place of x > y"):
+        relaxed.while_loop(lambda s: s < 3, lambda s: s + 1, torch.tensor(0.0), 5, temperature=0.1)
+    with pytest.raises(ShapeError, match=r"branch: margin must say how far"):
+        relaxed.branch(torch.tensor(True), torch.neg, torch.abs, torch.ones(2), temperature=0.1)
+    with pytest.raises(ShapeError, match=r"argmax: x must be a tensor, got list"):
+        relaxed.argmax([1.0, 2.0], 0.1)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ShapeError, match=r"where: margin must say how far.* got torch\.bool.* x - y in place of x > y"):
         relaxed.where(torch.ones(2) > 0, torch.ones(2), torch.zeros(2), 0.1)
     with pytest.raises(ShapeError, match=r"step: x must be a tensor, got float"):

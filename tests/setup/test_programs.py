@@ -84,6 +84,7 @@ def test_mistakes_of_program_and_scene_file_are_told(tmp_path: Path) -> None:
     assert "has no function `thro`; it has throw" in build_error(
         tmp_path, PROGRAM, "program.function=thro", kind=ConfigError
     )
+    assert "has no function `throw`; it has none" in build_error(tmp_path, "throw = 3\n", kind=ConfigError)
     assert "has no argument `mass`" in build_error(tmp_path, PROGRAM, "program.parameters.mass=1", kind=ConfigError)
     assert "asks for the time of each view" in build_error(tmp_path, PROGRAM, "targets.fps=null", kind=ConfigError)
     learned = build_error(tmp_path, PROGRAM, "optimize.objects.ball.pose={}", kind=ConfigError)

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves, tree_map, tree_structure
 
 from diffrender.errors import ShapeError
 from diffrender.programs.relaxed.modes import Mode, Temperature, chance, check, plain, through
-from diffrender.programs.relaxed.values import where
+from diffrender.programs.relaxed.values import refuse_comparison, where
 
 S = TypeVar("S")
 # What decides, and what to do in place of mapping over it.
@@ -39,6 +39,7 @@ def branch(
     """
     check("branch", mode, temperature)
     now: Tensor = _as_tensors("branch", "margins", float(margin) if isinstance(margin, int) else margin, arguments)
+    refuse_comparison("branch", "margin", now)
     if mode == "hard" and now.numel() == 1:
         return if_true(*arguments) if plain("branch", *MARGINS, now).item() > 0 else if_false(*arguments)
     yes, no = (_as_tensors("branch", "results", each(*arguments), now) for each in (if_true, if_false))
@@ -108,6 +109,8 @@ def _checked(function: Callable[[S], Any], state: S, is_body: bool = False) -> C
                 "while_loop: body must return a state of the same nest and shapes as it was given, got"
                 f" {_described(found)} for {_described(state)}"
             )
+        if not is_body:
+            refuse_comparison("while_loop", "margin", found)
         return found
 
     return run

@@ -134,14 +134,23 @@ def _clamp(x: Tensor, low: float | Tensor | None, high: float | Tensor | None) -
 
 def _check_margin(function: str, argument: str, value: Tensor) -> None:
     """Raise ShapeError unless a value whose sign decides is a tensor of floats."""
-    if not isinstance(value, Tensor):
-        raise ShapeError(f"{function}: {argument} must be a tensor, got {type(value).__name__}; torch.tensor makes one")
+    _check_tensor(function, argument, value)
+    refuse_comparison(function, argument, value)
+    check_float(function, argument, value)
+
+
+def refuse_comparison(function: str, argument: str, value: Tensor) -> None:
+    """Raise ShapeError if a value whose sign decides is the result of a comparison."""
     if value.dtype == torch.bool:
         raise ShapeError(
             f"{function}: {argument} must say how far a choice is from changing, got torch.bool; give the margin, such"
             " as x - y in place of x > y"
         )
-    check_float(function, argument, value)
+
+
+def _check_tensor(function: str, argument: str, value: object) -> None:
+    if not isinstance(value, Tensor):
+        raise ShapeError(f"{function}: {argument} must be a tensor, got {type(value).__name__}; torch.tensor makes one")
 
 
 def _check_limits(low: float | Tensor | None, high: float | Tensor | None) -> None:
@@ -156,6 +165,7 @@ def _check_limits(low: float | Tensor | None, high: float | Tensor | None) -> No
 
 
 def _check_some(function: str, x: Tensor) -> None:
+    _check_tensor(function, "x", x)
     check_float(function, "x", x)
     if x.dim() == 0 or x.shape[-1] == 0:
         raise ShapeError(f"{function}: x must have a last dimension to choose from, got shape {list(x.shape)}")
