@@ -46,6 +46,7 @@ from diffrender.fit.checkpoint import load_checkpoint
 from diffrender.fit.fill_unseen_texels import fill_unseen_texels
 from diffrender.fit.flatten_unseen import flatten_unseen
 from diffrender.fit.loop import FitResult, fit
+from diffrender.fit.program import written
 from diffrender.ops.backend import backends_by_op
 from diffrender.scene.parameter_paths import ParameterPath
 from diffrender.setup.camera_poses import doubt_poses
@@ -237,9 +238,14 @@ def _check_in_view(setup: FitSetup) -> None:
     corners = torch.cat([item.vertices_w() for item in setup.scene.objects.values()])
     low, high = (", ".join(f"{x:.3g}" for x in end.tolist()) for end in (corners.amin(0), corners.amax(0)))
     eye = ", ".join(f"{x:.3g}" for x in cameras.positions_w()[0].tolist())
+    cause = f"Of the targets, {doubt}" if doubt else CHECK_PLACE
+    if setup.program is not None:
+        options, starts = setup.program.options, setup.scene.program.items()
+        called = f"{options.function}({', '.join(f'{name}={written(value)}' for name, value in starts)})"
+        cause = f"Check where {called} of {options.file} puts its objects, and their scale. {cause}"
     raise ConfigError(
         f"none of the {len(cameras)} fitted views sees the initial scene, which spans ({low}) to ({high}); the first"
-        f" camera is at ({eye}). " + (f"Of the targets, {doubt}" if doubt else CHECK_PLACE) + causes
+        f" camera is at ({eye}). {cause}{causes}"
     )
 
 
