@@ -170,7 +170,7 @@ def test_the_programs_report_is_told_how_certain_parameters_are(tmp_path: Path) 
 def test_a_program_that_puts_all_out_of_view_is_named(tmp_path: Path) -> None:
     away = write_ball(tmp_path, PROGRAM.replace("side * time", "100 + side * time"))
     (tmp_path / "true.py").write_text(PROGRAM)
-    wanted = rf"sees the initial scene.* Check where throw\(speed=0\.8, side=0\.2\) of .*ball\.py puts its objects"
+    wanted = r"sees the initial scene.* Check where throw\(speed=0\.8, side=0\.2\) of .*ball\.py puts its objects"
     with pytest.raises(ConfigError, match=wanted):
         run_ball(away, f"targets.synthetic.program.file={tmp_path / 'true.py'}")
 
