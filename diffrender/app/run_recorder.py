@@ -131,6 +131,8 @@ class Recorder:
         self._finish_drawing()
         drawn = (*model.snapshot(), done, self._loss, as_picture, as_frame)
         self._drawing = self._painter.submit(self._draw_snapshot, *drawn)
+        if self._setup.program is not None and self._setup.program.has_own_dtype:
+            self._finish_drawing()  # beside its calls, numbers would be of another dtype in the picture as well
         self._drawn |= {("picture", done)} if as_picture else set()
         self._drawn |= {("frame", done)} if as_frame else set()
 

@@ -56,6 +56,11 @@ class LoadedProgram:
     dtype: torch.dtype = torch.float32
 
     @property
+    def has_own_dtype(self) -> bool:
+        """Whether its calls change PyTorch's default dtype: that of all threads."""
+        return self.dtype != torch.get_default_dtype()
+
+    @property
     def report(self) -> Callable[[Any], Any] | None:
         """The function `report` of the file, if it has one."""
         return getattr(self.module, REPORT, None)

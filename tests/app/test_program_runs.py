@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from diffrender.app import cli
 from diffrender.app.relight import relight_run
 from diffrender.app.run import RunResult, run_fit
+from diffrender.app.run_recorder import Recorder
 from diffrender.app.verdict import value_checks
 from diffrender.config.load import load_config
 from diffrender.errors import ConfigError, ProgramError
@@ -165,6 +166,21 @@ def test_the_programs_report_is_told_how_certain_parameters_are(tmp_path: Path) 
     run_ball(scene, "optimize.steps=1")
     told = json.loads((tmp_path / "told.json").read_text())
     assert told["deviations"] == {} and told["covariance"] is None
+
+
+def test_pictures_are_not_drawn_beside_a_program_that_changes_the_default_dtype(tmp_path: Path, monkeypatch) -> None:
+    found = []
+
+    def noting(self, *arguments):
+        drawn(self, *arguments)
+        found.append(torch.get_default_dtype())
+
+    drawn = Recorder._draw_snapshot
+    monkeypatch.setattr(Recorder, "_draw_snapshot", noting)
+    slow = "    import time as clock\n    clock.sleep(0.05)\n    height ="
+    program = PROGRAM.replace("import torch\n", "import torch\ntorch.set_default_dtype(torch.float64)\n")
+    run_ball(write_ball(tmp_path, program.replace("    height =", slow)), "optimize.steps=4")
+    assert len(found) >= 3 and set(found) == {torch.float32}
 
 
 def test_a_program_that_puts_all_out_of_view_is_named(tmp_path: Path) -> None:
