@@ -259,7 +259,7 @@ class Program:
                 if field == POSE_FIELD:
                     self._check_rigid(scene, str(path), tensor)
                     at.add(full)
-                placed[full] = self._in_scene(scene, full, field, tensor), moves
+                placed[full] = self._in_scene(scene, full, field, tensor).to(now[full]), moves
         for full, parts in poses.items():
             if full in placed:
                 raise self._error(scene, f"returned {full} and its {' and '.join(parts)}; keep one of them")
@@ -267,7 +267,7 @@ class Program:
             at |= {full} if "position" in parts else set()
             position, shifts = parts.get("position", (now[full][:3, 3], False))
             matrix = now[full][:3, :3] if rotation is None else axis_angle_to_matrix(rotation)
-            placed[full] = make_rigid(matrix, position), turns or shifts
+            placed[full] = make_rigid(matrix.double(), position.double()).to(now[full]), turns or shifts
         self.placed = {ParameterPath.parse(full).name for full in at}
         return placed
 
@@ -294,12 +294,12 @@ class Program:
         return full, ""
 
     def _tensor(self, scene: Scene, path: str, value: Any, shape: tuple[int, ...], like: Tensor) -> tuple[Tensor, bool]:
-        """Return a value in the dtype of `like`, and whether it has a row per time."""
+        """Return a value in float64, on the device of `like`, and whether it has a row per time."""
         if isinstance(value, list | tuple) and any(isinstance(each, Tensor) for each in value):
             # Made a tensor, they would silently lose their gradients.
             raise self._error(scene, f"returned a list of tensors for {path}; join them by torch.stack")
         try:
-            tensor = torch.as_tensor(value).to(like)
+            tensor = torch.as_tensor(value).to(like.device, torch.float64)
         except (TypeError, ValueError, RuntimeError) as error:
             raise self._error(scene, f"returned {type(value).__name__} for {path}, not a tensor ({error})") from None
         n_times = None if self._times is None else len(self._times)
@@ -310,7 +310,7 @@ class Program:
             per_time += ", which needs an argument `time`" if is_row_each else ""
             message = f"returned {path} of shape {list(tensor.shape)}; it must be {list(shape)}{per_time}"
             raise self._error(scene, message)
-        is_finite = torch.isfinite(tensor.detach())
+        is_finite = torch.isfinite(tensor.detach().to(like.dtype))
         if not bool(is_finite.all()):
             when = ""
             if moves and self._times is not None:

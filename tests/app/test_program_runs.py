@@ -92,6 +92,9 @@ def test_parameters_far_from_the_true_ones_are_told(finished: RunResult, tmp_pat
         (0.0, 0.0, 0.01, False),  # nothing says what is much
         (2.0, 3.0, 3.1 + 2 * math.pi, False),  # the same angle
         (2.0, 3.0, 3.3 - 4 * math.pi, True),
+        (0.0, 20.0, 1.0, True),
+        (0.0, 10.0, 3.8, True),
+        (400.0, 500.0, 430.0, True),
     ],
 )
 def test_what_counts_as_far_from_the_true_value(
