@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import MethodType
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, TypeAlias
 
 import torch
@@ -122,6 +122,8 @@ class _Rules:
         kinds = Tensor | torch.nn.Module | list | tuple | Mapping
         if isinstance(self.function, MethodType):
             yield f"{self.name} is bound to", self.function.__self__
+        elif not isinstance(self.function, FunctionType | BuiltinFunctionType):
+            yield f"{self.name} is", self.function
         for cell in getattr(self.function, "__closure__", None) or ():
             if _is_filled(cell) and isinstance(cell.cell_contents, kinds):
                 yield f"{self.name} closes over", cell.cell_contents

@@ -165,6 +165,56 @@ def test_it_ends_where_twice_only_much_damped_steps_gain_little(settled: bool) -
     assert optimizer.damping > 1 and optimizer.converged == settled
 
 
+class Stairs(RoughValley):
+    """Where only steps of a thousandth gain anything, each half a percent of what is left."""
+
+    def __init__(self, model: SceneModel) -> None:
+        super().__init__(model)
+        self._at, self._left = self._latent.detach().clone(), 0.1
+        self.wanted = self._at + torch.tensor([0.1, -0.1, 0.1])
+
+    def total(self) -> float:
+        moved = float((self._latent.detach() - self._at).norm())
+        return self._left * (1 - (0.005 if 0 < moved < 1e-3 else 0) + (0.4 if moved > 1e-3 else 0))
+
+    def differentiate(self) -> None:
+        self._left, self._at = self.total(), self._latent.detach().clone()
+        super().differentiate()
+
+
+def test_real_steps_that_are_hard_and_gain_little_end_it_too() -> None:
+    model = model_of_a_color()
+    optimizer, problem = LevenbergMarquardt(model, {COLOR: ParamSettings(1.0)}, 20), Stairs(model)
+    for _ in range(10):
+        problem.differentiate()
+        optimizer.step(problem)
+        if optimizer.converged:
+            break
+    assert optimizer.converged
+
+
+def test_the_last_steps_stay_within_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of_a_color()
+    monkeypatch.setattr(type(model.parametrization(COLOR)), "reach", 0.5)
+
+    class Weak(RoughValley):
+        def __init__(self, model: SceneModel) -> None:
+            super().__init__(model)
+            self._matrix = torch.diag(torch.tensor([1.0, 1.0, 1e-4], dtype=torch.float64))
+            self.wanted = self._latent.detach() + torch.tensor([0.0, 0.0, 4.0])
+
+        def total(self) -> float:
+            error = (self._latent.detach() - self.wanted).double()
+            return 1 + 0.5 * float(error @ self._matrix @ error)
+
+    optimizer, problem = LevenbergMarquardt(model, {COLOR: ParamSettings(1.0)}, 20), Weak(model)
+    for _ in range(4):
+        before = model.latents[COLOR].detach().clone()
+        problem.differentiate()
+        optimizer.step(problem)
+        assert float((model.latents[COLOR].detach() - before).abs().max()) <= 0.5 + 1e-6
+
+
 class CurvedValley(RoughValley):
     """Rosenbrock's function, in the squares of which another 10 are left."""
 

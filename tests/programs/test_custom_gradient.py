@@ -292,6 +292,16 @@ def test_tensors_that_a_function_closes_over_are_refused_if_their_derivative_is_
     torch.testing.assert_close(made(weight)(x), x * weight)
 
 
+def test_functions_that_hold_tensors_are_refused_if_their_derivative_is_needed() -> None:
+    weight, x = torch.tensor(2.0, requires_grad=True), torch.ones(3, requires_grad=True)
+    for function in (partial(torch.mul, weight), torch.nn.Linear(3, 3)):
+        held = custom_gradient(function, vjp=lambda grad, value, x: grad)
+        with pytest.raises(ShapeError, match="that holds a tensor whose derivative is needed"):
+            held(x)
+    free = custom_gradient(partial(torch.mul, weight.detach()), vjp=lambda grad, value, x: 2 * grad)
+    assert torch.autograd.grad(free(x).sum(), x)[0].tolist() == [2.0] * 3
+
+
 GLOBAL = torch.tensor(2.0)
 
 

@@ -110,13 +110,13 @@ class LevenbergMarquardt(FitOptimizer):
         if not abs(before - self._left) <= SAME * before:
             self._promised, self._settles = math.inf, False  # those of smaller images say nothing of larger ones
         is_few, settled = len(gradient) <= MOST_OF_MATRIX, self._settles
-        if is_few and self._polish(problem, latents, start, equations, before):
+        if is_few and self._polish(problem, latents, start, equations, reach, before):
             return
         damping = self.damping
         for _ in range(MOST_TRIALS):
             if is_few and self.damping >= HARD and not self._settles:
                 self._settles = True
-                if self._polish(problem, latents, start, equations, before):
+                if self._polish(problem, latents, start, equations, reach, before):
                     self.damping, self._growth = damping, 2.0
                     return
             change, promised, _ = equations.step(self.damping)
@@ -128,7 +128,7 @@ class LevenbergMarquardt(FitOptimizer):
             gain = self._gain(problem, latents, start, change, before)
             if gain > 0:
                 had = self._lengthen(problem, latents, start, change, reach, before, gain, promised)
-                is_hard = is_few and damping < HARD <= self.damping
+                is_hard = is_few and self.damping >= HARD and (damping < HARD or settled)
                 is_little = had < (HARD_GAIN if is_hard else LEAST_GAIN) * before
                 self.converged = is_little and (settled or not is_few)
                 self._settles, self._left = is_little, before - had
@@ -173,13 +173,14 @@ class LevenbergMarquardt(FitOptimizer):
         latents: Mapping[str, Tensor],
         start: Mapping[str, Tensor],
         equations: NormalEquations,
+        reach: Tensor,
         before: float,
     ) -> bool:
         """Take a whole step of Gauss and Newton if the solution is near; return whether that is so."""
         step = equations.step(POLISHING_DAMPING)
         near = (NEAR if self._settles else LEAST_GAIN) * before
         most = min(near, CONTRACTION * self._promised)
-        if not LEAST_PROMISE * before < step.whole < most:
+        if not LEAST_PROMISE * before < step.whole < most or bool((step.change.abs() > reach).any()):
             return False
         self._move(latents, start, step.change)
         left = problem.total() + self._prior(latents)
